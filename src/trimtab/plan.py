@@ -1,0 +1,162 @@
+"""Everything a run will do, as one frozen value that can be read, kept as TOML, and run again.
+
+A field that is ``None`` has not been decided; `trimtab.planning.resolve` decides it from the data and the budget.
+Fields without a default decision (a column name, a limit) may stay ``None`` for good.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from trimtab.budget import Budget
+from trimtab.errors import InputError, nearest
+
+_SECTIONS = {
+    "data": "what is learned from",
+    "budget": "limits; a run that misses one says so and exits with 3",
+    "model": "what is trained",
+    "training": "how it is trained",
+    "delivery": "what is handed over",
+}
+
+
+def _setting(section: str, comment: str, default: Any = None) -> Any:
+    """Declare a field of the plan: where it stands in the TOML file, what it means, and its default if it has one."""
+    metadata = {"section": section, "comment": comment}
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run, resolved or still to be resolved. Each field's meaning stands beside it and in the TOML file."""
+
+    data: str = _setting("data", "built-in name, folder of class folders, CSV, Parquet or npz file", MISSING)
+    target: str | None = _setting("data", "label column of a table")
+    group: str | None = _setting("data", "rows with one value in this column stay in one part")
+    skip_unreadable: bool = _setting("data", "go on without files that cannot be read", False)
+    validation_fraction: float | None = _setting("data", "share of the rows that chooses the weights")
+    test_fraction: float | None = _setting("data", "share of the rows that is sealed until the end")
+    image_size: int | None = _setting("data", "pictures are squashed to this many pixels a side")
+    seed: int = _setting("data", "of the split, the weights, the order and the augmentation", 0)
+
+    minutes: float | None = _setting("budget", "the whole run, by the clock on the wall")
+    megabytes: float | None = _setting("budget", "the delivered model file, 1,000,000 bytes each")
+    milliseconds: float | None = _setting("budget", "p95 of one example, raw input to probabilities")
+
+    model: str | None = _setting("model", "mlp, cnn or separable_cnn")
+    options: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"section": "model", "comment": "the builder's keyword arguments, such as widths"},
+    )
+
+    steps: int | None = _setting("training", "optimizer steps; without it, as many as the minutes allow")
+    epochs_at_most: int | None = _setting("training", "passes over the rows that a timed run will not exceed")
+    batch_size: int | None = _setting("training", "rows per step")
+    optimizer: str | None = _setting("training", "adamw or sgd")
+    learning_rate: float | None = _setting("training", "peak of the schedule")
+    weight_decay: float | None = _setting("training", "L2 on weights, not on biases and normalization")
+    schedule: str | None = _setting("training", "one-cycle, linear, cosine or constant")
+    label_smoothing: float | None = _setting("training", "share of the target spread over all classes")
+    dropout: float | None = _setting("training", "share of features dropped before the last layer (mlp: each layer)")
+    augment: str | None = _setting("training", "none, shift or flip+shift")
+    precision: str | None = _setting("training", "float32 or bfloat16 (a probe may turn the latter down)")
+    patience: int | None = _setting("training", "validations without progress before the end is brought forward")
+    threads: int | None = _setting("training", "processor threads; the last bit of the weights depends on it")
+
+    quantize: bool = _setting("delivery", "try int8 and deliver it when it is smaller and passes the guard", True)
+    max_drop: float = _setting("delivery", "accuracy points that int8 may lose (95% bound, validation rows)", 1.0)
+
+    @property
+    def budget(self) -> Budget:
+        """The three limits."""
+        return Budget(minutes=self.minutes, megabytes=self.megabytes, milliseconds=self.milliseconds)
+
+    def to_toml(self, reasons: Mapping[str, str] | None = None) -> str:
+        """Return commented TOML; undecided fields stand there as comments, decided ones with their reason."""
+        reasons = reasons or {}
+        lines: list[str] = []
+        for section, meaning in _SECTIONS.items():
+            lines += ["", f"[{section}]  # {meaning}"]
+            for entry in fields(self):
+                if entry.metadata["section"] == section:
+                    comment = reasons.get(entry.name, entry.metadata["comment"])
+                    lines.append(_toml_line(entry.name, getattr(self, entry.name), " ".join(comment.split())))
+        return "\n".join(lines[1:]) + "\n"
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Plan:
+        """Read a plan.
+
+        Raises
+        ------
+        InputError
+            If the file is not TOML, or names or types are wrong: all mistakes at once.
+        """
+        try:
+            content = tomllib.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"{path} cannot be read as a plan ({error})", "a TOML file", "check it") from error
+        values: dict[str, Any] = {}
+        for section, entries in content.items():
+            values.update(entries if isinstance(entries, dict) and section in _SECTIONS else {section: entries})
+        mistakes = _mistakes(values)
+        if mistakes:
+            raise InputError(
+                f"{path}: {'; '.join(mistakes)}",
+                "the names and types that `trimtab plan` prints",
+                "correct the file",
+            )
+        return cls(**values)
+
+
+def _mistakes(values: Mapping[str, Any]) -> list[str]:
+    hints = get_type_hints(Plan)
+    known = {entry.name for entry in fields(Plan)}
+    found = [f"'{name}' is not a setting {nearest(name, known)}".strip() for name in values if name not in known]
+    found += [
+        f"{name} is {value!r}, not {_type_name(hints[name])}"
+        for name, value in values.items()
+        if name in known and not _fits(value, hints[name])
+    ]
+    return found + ([] if "data" in values else ["there is no 'data'"])
+
+
+def _allowed(hint: Any) -> tuple[type, ...]:
+    """Return the types a value may have: ``int | None`` gives ``int``."""
+    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return tuple(get_origin(option) or option for option in options if option is not NoneType)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    allowed = _allowed(hint)
+    if isinstance(value, bool):
+        return bool in allowed
+    return isinstance(value, (*allowed, int) if float in allowed else allowed)
+
+
+def _type_name(hint: Any) -> str:
+    names = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+    return " or ".join(names[option] for option in _allowed(hint))
+
+
+def _toml_line(name: str, value: Any, comment: str) -> str:
+    if value is None:
+        return f"# {name} =  # {comment}"
+    return f"{name} = {_toml_value(value)}  # {comment}"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + " }" if value else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    # JSON's text for text, numbers and booleans is TOML's, given that DEL, which TOML refuses raw, is escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
