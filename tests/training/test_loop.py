@@ -1,0 +1,172 @@
+import hashlib
+import math
+
+import pytest
+import torch
+
+from trimtab.errors import TrainingError
+from trimtab.training.loop import Watch, train
+
+
+def digest(trained):
+    state = trained.model.state_dict()
+    return hashlib.sha256(b"".join(state[key].contiguous().numpy().tobytes() for key in sorted(state))).hexdigest()
+
+
+class Clock:
+    """Time that passes only as steps are done: ``cost(step)`` seconds each."""
+
+    def __init__(self, budget, cost=lambda step: 1.0):
+        self.now, self.budget, self.cost = 0.0, budget, cost
+
+    def watch(self, **calls):
+        return Watch(clock=lambda: self.now, seconds_left=lambda: self.budget - self.now, on_step=self.tick, **calls)
+
+    def tick(self, done, total):
+        self.now += self.cost(done)
+
+
+def test_training_learns(pictures, network, recipe):
+    trained = train(*network, *pictures, recipe(steps=80))
+    assert trained.history[-1]["validation_accuracy"] > 0.9
+    assert trained.history[-1]["validation_loss"] < trained.history[0]["validation_loss"]
+
+
+def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(pictures, network, recipe):
+    first, second = (digest(train(*network, *pictures, recipe())) for _ in range(2))
+    assert first == second
+    assert digest(train(*network, *pictures, recipe(seed=4))) != first
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_run_killed_anywhere_resumes_to_the_same_weights(pictures, network, recipe, tmp_path, monkeypatch, optimizer):
+    monkeypatch.setattr("trimtab.training.loop._CHECKPOINT_SECONDS", 0.0)
+    settings = recipe(optimizer=optimizer)
+    whole = train(*network, *pictures, settings)
+
+    class Killed(BaseException):
+        pass
+
+    def die_at(step):
+        def on_step(done, total):
+            if done == step:
+                raise Killed
+
+        return Watch(on_step=on_step)
+
+    resumed = []
+    for step in (13, 27):
+        with pytest.raises(Killed):
+            train(*network, *pictures, settings, watch=die_at(step), checkpoints=tmp_path)
+    trained = train(
+        *network,
+        *pictures,
+        settings,
+        watch=Watch(on_resume=lambda history, step: resumed.append(step)),
+        checkpoints=tmp_path,
+    )
+    assert resumed == [25]
+    assert digest(trained) == digest(whole)
+    columns = ("epoch", "step", "train_loss", "validation_loss", "learning_rate")
+    assert [[row[name] for name in columns] for row in trained.history] == [
+        [row[name] for name in columns] for row in whole.history
+    ]
+
+
+def test_a_damaged_checkpoint_is_passed_over(pictures, network, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("trimtab.training.loop._CHECKPOINT_SECONDS", 0.0)
+    whole = train(*network, *pictures, recipe(), checkpoints=tmp_path)
+    (newest,) = tmp_path.glob("step_*")
+    content = bytearray((newest / "model.safetensors").read_bytes())
+    content[-3] ^= 1
+    (newest / "model.safetensors").write_bytes(bytes(content))
+    again = train(*network, *pictures, recipe(), checkpoints=tmp_path)
+    assert digest(again) == digest(whole)
+
+
+def test_a_timed_run_ends_within_its_time_with_the_learning_rate_at_zero(pictures, network, recipe):
+    clock = Clock(200.0)
+    trained = train(*network, *pictures, recipe(steps=None), watch=clock.watch())
+    assert 0.9 * 200 <= clock.now <= 200
+    assert trained.history[-1]["learning_rate"] < 0.03 * 0.01
+
+
+def test_a_machine_that_slows_down_shortens_the_run(pictures, network, recipe):
+    clock = Clock(400.0, cost=lambda step: 1.0 if step < 100 else 3.0)
+    corrections = []
+    trained = train(*network, *pictures, recipe(steps=None), watch=clock.watch(on_correction=corrections.append))
+    assert clock.now <= 1.02 * 400
+    assert corrections[0].total_steps > trained.corrections[-1].total_steps
+    assert any(correction.reason == "steps were slower than planned" for correction in corrections)
+    assert trained.history[-1]["learning_rate"] < 0.1 * 0.01
+
+
+def test_a_timed_run_is_repeated_bit_for_bit_by_its_corrections(pictures, network, recipe):
+    clock = Clock(300.0, cost=lambda step: 0.7 if step < 120 else 2.0 + step % 3)
+    original = train(*network, *pictures, recipe(steps=None, patience=6), watch=clock.watch())
+    assert len(original.corrections) > 1
+    replayed = train(
+        *network,
+        *pictures,
+        recipe(steps=None, patience=6),
+        replay=original.corrections,
+        precision=original.precision,
+    )
+    assert digest(replayed) == digest(original)
+    assert replayed.corrections == original.corrections
+
+
+def test_a_run_stopped_by_the_user_is_repeated_too(pictures, network, recipe):
+    stopped = train(*network, *pictures, recipe(steps=50), watch=_stop_after(33))
+    assert stopped.ending == "stopped by the user"
+    assert stopped.history[-1]["step"] == 33
+    assert digest(train(*network, *pictures, recipe(steps=50), replay=stopped.corrections)) == digest(stopped)
+
+
+def _stop_after(step):
+    seen = []
+    return Watch(on_step=lambda done, total: seen.append(done), wants_to_stop=lambda: seen[-1] >= step)
+
+
+def test_a_stalled_run_brings_its_end_forward(pictures, network, recipe):
+    training, validation = pictures
+    nonsense = type(validation)(
+        inputs=validation.inputs, labels=validation.labels.flip(0), mean=validation.mean, std=validation.std
+    )
+    trained = train(*network, training, nonsense, recipe(steps=1000, patience=2))
+    assert trained.corrections[-1].total_steps < 1000
+    assert "no better validation loss" in trained.ending
+    assert trained.history[-1]["learning_rate"] < 0.03 * 0.01
+
+
+def test_the_best_weights_by_validation_are_returned(pictures, network, recipe):
+    from trimtab.training.steps import validate
+
+    trained = train(*network, *pictures, recipe(steps=60, learning_rate=0.05, schedule="constant"))
+    loss, _ = validate(trained.model, pictures[1], "float32")
+    assert loss == min(row["validation_loss"] for row in trained.history)
+
+
+def test_a_loss_that_is_no_number_says_what_to_do(pictures, network, recipe):
+    with pytest.raises(TrainingError) as caught:
+        train(*network, *pictures, recipe(optimizer="sgd", learning_rate=1e30, schedule="constant"))
+    assert str(caught.value).startswith("the loss was nan after 5 steps with learning rate 1e+30; expected a finite")
+
+
+def test_passes_over_the_data_are_limited(pictures, network, recipe):
+    trained = train(*network, *pictures, recipe(steps=None, epochs_at_most=3), watch=Clock(1e9).watch())
+    assert trained.corrections[-1].total_steps == 30
+    assert "3 passes" in trained.ending
+
+
+def test_tables_train_too(recipe):
+    from trimtab.training.batches import Rows
+
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(300, 5, generator=random)
+    labels = (features[:, 0] + features[:, 1] > 0).long()
+    rows = Rows.of(features.numpy(), labels.numpy())
+    kwargs = {"in_features": 5, "hidden": [16], "num_classes": 2}
+    trained = train("mlp", kwargs, rows, rows, recipe(steps=100, augment="none"))
+    assert trained.history[-1]["validation_accuracy"] > 0.9
+    assert math.isfinite(trained.seconds)
