@@ -1,0 +1,100 @@
+import dataclasses
+
+import pytest
+
+from trimtab.errors import InputError
+from trimtab.models import measure_size
+from trimtab.plan import Plan
+from trimtab.planning import Facts, resolve
+from trimtab.planning.resolve import model_kwargs
+
+DIGITS = Facts(kind="image", rows=1797, classes=10, side=8, channels=1, threads=2)
+PHOTOS = Facts(kind="image", rows=3000, classes=5, side=640, is_one_size=False, channels=3, threads=2)
+TABLE = Facts(kind="table", rows=24_561, classes=2, columns=14, threads=2)
+ALL = {"digits": DIGITS, "photos": PHOTOS, "table": TABLE}
+
+
+def plan(**settings):
+    return Plan(data="x", **settings)
+
+
+@pytest.mark.parametrize("facts", ALL.values(), ids=ALL)
+def test_everything_but_the_limits_is_decided(facts):
+    resolved, _ = resolve(plan(), facts)
+    may_stay_open = {"target", "group", "megabytes", "milliseconds", "steps"}
+    may_stay_open |= {"image_size"} if facts.kind == "table" else set()
+    undecided = {name for name, value in dataclasses.asdict(resolved).items() if value is None}
+    assert undecided <= may_stay_open
+
+
+@pytest.mark.parametrize("facts", ALL.values(), ids=ALL)
+def test_a_resolved_plan_resolves_to_itself(facts):
+    resolved, _ = resolve(plan(), facts)
+    assert resolve(resolved, facts) == (resolved, {})
+
+
+def test_what_the_user_decided_is_kept_and_not_explained():
+    resolved, reasons = resolve(plan(model="separable_cnn", batch_size=7, image_size=48), PHOTOS)
+    assert (resolved.model, resolved.batch_size, resolved.image_size) == ("separable_cnn", 7, 48)
+    assert not {"model", "batch_size", "image_size"} & reasons.keys()
+
+
+def test_a_smaller_size_limit_gives_a_smaller_network():
+    def parameters(megabytes):
+        resolved, _ = resolve(plan(megabytes=megabytes, minutes=10), PHOTOS)
+        kwargs = model_kwargs(resolved, PHOTOS)
+        size = resolved.image_size
+        return measure_size(resolved.model, kwargs, (3, size, size)).parameters
+
+    assert parameters(0.05) < parameters(0.3) < parameters(10)
+    assert parameters(0.3) < 0.3e6
+
+
+def test_a_tighter_latency_limit_gives_less_work():
+    def macs(milliseconds):
+        resolved, _ = resolve(plan(milliseconds=milliseconds, image_size=64, minutes=30), PHOTOS)
+        return measure_size(resolved.model, model_kwargs(resolved, PHOTOS), (3, 64, 64)).macs
+
+    assert macs(0.8) < macs(2) < macs(20)
+
+
+def test_a_limit_that_nothing_meets_gives_the_smallest_and_says_so():
+    resolved, reasons = resolve(plan(megabytes=0.001), DIGITS)
+    assert resolved.options == {"channels": [8, 16]}
+    assert "hardly be met" in reasons["model"]
+
+
+def test_grey_pictures_are_not_mirrored_and_color_pictures_are():
+    assert resolve(plan(), DIGITS)[0].augment == "shift"
+    assert resolve(plan(), PHOTOS)[0].augment == "flip+shift"
+
+
+def test_bfloat16_only_where_the_processor_has_it():
+    assert resolve(plan(), PHOTOS)[0].precision == "float32"
+    assert resolve(plan(), dataclasses.replace(PHOTOS, has_bfloat16=True))[0].precision == "bfloat16"
+
+
+def test_pictures_are_never_enlarged():
+    assert resolve(plan(), DIGITS)[0].image_size == 8
+    small = dataclasses.replace(PHOTOS, side=50)
+    assert resolve(plan(minutes=1000), small)[0].image_size == 48
+
+
+def test_an_impossible_choice_names_the_possible_ones():
+    with pytest.raises(InputError) as caught:
+        resolve(plan(model="cnm"), DIGITS)
+    assert str(caught.value) == (
+        "model is 'cnm'; expected one of cnn, separable_cnn for pictures; did you mean 'cnn'? change it or leave it "
+        "out."
+    )
+
+
+def test_a_network_for_pictures_is_refused_for_a_table():
+    with pytest.raises(InputError, match="model is 'cnn'; expected one of mlp for a table"):
+        resolve(plan(model="cnn"), TABLE)
+
+
+@pytest.mark.parametrize(("name", "value"), [("minutes", -1), ("test_fraction", 0.95), ("dropout", 1.5), ("steps", 0)])
+def test_a_number_out_of_range_is_refused(name, value):
+    with pytest.raises(InputError, match=f"^{name} is {value}; expected a number above 0, at most"):
+        resolve(plan(**{name: value}), TABLE)
