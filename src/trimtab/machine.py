@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 from importlib import metadata
@@ -11,10 +10,19 @@ from pathlib import Path
 _PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "pillow", "pyarrow", "scikit-learn", "safetensors")
 
 
-def available_threads() -> int:
-    """Return the processor threads this process may use: its affinity, cut by a container's quota."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(affinity, math.ceil(_quota())))
+def available_threads(*, root: Path = Path("/")) -> int:
+    """Return how many cores this process may use: its affinity, within the quota of its control group.
+
+    Libraries that count the cores of the host oversubscribe the few that a container is granted.
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` are mounted.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [int(quota) for quota in (*_quotas_v2(root), *_quotas_v1(root))]
+    return max(1, min([cores, *quotas]))
 
 
 def has_bfloat16() -> bool:
@@ -43,26 +51,32 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def _quota() -> float:
-    """Return the processors that the control group grants (version 2, then 1), or infinity."""
+def _quotas_v2(root: Path) -> list[float]:
+    """Return the cores granted by this process's control group and by each of those around it."""
+    group = ""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        if line.startswith("0::"):
+            group = line.removeprefix("0::").strip().lstrip("/")
+    mounted = root / "sys/fs/cgroup"
+    folders = [mounted / group, *(mounted / group).parents]
+    contents = [_read(folder / "cpu.max").split() for folder in folders if folder.is_relative_to(mounted)]
+    return [int(words[0]) / int(words[1]) for words in contents if len(words) == 2 and all(map(str.isdigit, words))]
+
+
+def _quotas_v1(root: Path) -> list[float]:
+    folder = root / "sys/fs/cgroup/cpu"
+    quota, period = (_read(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+    return [int(quota) / int(period)] if quota.isdigit() and period.isdigit() else []
+
+
+def _read(path: Path) -> str:
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return math.inf if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
-        period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
-        return int(quota) / int(period) if int(quota) > 0 else math.inf
-    except (OSError, ValueError):
-        return math.inf
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _cpuinfo(key: str) -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(key):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return ""
+    """Return the first value of a key in the processor's description, or nothing."""
+    lines = (line for line in _read(Path("/proc/cpuinfo")).splitlines() if line.startswith(key))
+    return next(lines, ":").split(":", 1)[1].strip()

@@ -1,0 +1,252 @@
+"""Rows divided into training, validation and a sealed test part.
+
+The division is stratified by class, keeps groups together and respects a split that the data came with: a missing
+part is taken from training, and the test part is never used as anything else. The seal is tamper-evident, not
+tamper-proof: a hash of the test rows is stored and each opening is written to the ledger.
+
+Legend: ``N`` rows, ``G`` groups, ``K`` classes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.data.dataset import Dataset
+from trimtab.errors import InputError, IntegrityError
+from trimtab.storage import sha256_bytes, write_bytes, write_json
+
+if TYPE_CHECKING:
+    from trimtab.ledger import Ledger
+
+Rows = NDArray[np.int64]
+_FORMAT = "trimtab-split/1"
+_PARTS = ("train", "validation", "test")
+_TRIES = 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Row numbers of each part, increasing; those of the test part only through `open_test`.
+
+    Attributes
+    ----------
+    train, validation
+        Row numbers.
+    data_hash
+        Content hash of the dataset that was divided; also the salt of the test part's hash.
+    """
+
+    train: Rows
+    validation: Rows
+    data_hash: str
+    _test: Rows = field(repr=False)
+
+    @property
+    def test_count(self) -> int:
+        """Rows of the test part."""
+        return len(self._test)
+
+    @property
+    def test_hash(self) -> str:
+        """SHA-256 of the test part's row numbers, salted with the data's hash."""
+        return _hash_rows(self._test, self.data_hash)
+
+    def open_test(self, ledger: Ledger, *, caller: str, artifact_hash: str) -> Rows:
+        """Return the row numbers of the test part, after writing to the ledger who opened it for what model.
+
+        The event ``test_opened`` has ``caller``, ``artifact``, ``opening`` (1 for the first), ``rows`` and
+        ``test_hash``.
+        """
+        ledger.append(
+            "test_opened",
+            caller=caller,
+            artifact=artifact_hash,
+            opening=len(ledger.events("test_opened")) + 1,
+            rows=self.test_count,
+            test_hash=self.test_hash,
+        )
+        return self._test.copy()
+
+    def save(self, directory: Path) -> None:
+        """Write ``train.npy``, ``validation.npy``, ``test.npy`` and, last, ``split.json`` with their hashes."""
+        parts = dict(zip(_PARTS, (self.train, self.validation, self._test), strict=True))
+        for name, rows in parts.items():
+            buffer = io.BytesIO()
+            np.save(buffer, rows, allow_pickle=False)
+            write_bytes(directory / f"{name}.npy", buffer.getvalue())
+        facts = {name: {"rows": len(rows), "sha256": _hash_rows(rows, self.data_hash)} for name, rows in parts.items()}
+        write_json(directory / "split.json", {"format": _FORMAT, "data_hash": self.data_hash, "parts": facts})
+
+    @classmethod
+    def load(cls, directory: Path) -> Split:
+        """Return the split that `save` wrote.
+
+        Raises
+        ------
+        IntegrityError
+            If a file is missing or is not the one that was written.
+        """
+        try:
+            facts = json.loads((directory / "split.json").read_text())
+            loaded = [np.load(directory / f"{name}.npy", allow_pickle=False) for name in _PARTS]
+            hashes = [_hash_rows(rows, facts["data_hash"]) for rows in loaded]
+            is_whole = facts["format"] == _FORMAT and all(
+                facts["parts"][name]["sha256"] == found for name, found in zip(_PARTS, hashes, strict=True)
+            )
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise _altered(directory) from error
+        if not is_whole:
+            raise _altered(directory)
+        train, validation, test = loaded
+        return cls(train=train, validation=validation, data_hash=facts["data_hash"], _test=test)
+
+
+def make_split(dataset: Dataset, *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
+    """Return the division of a dataset: every row in exactly one part, every class in every part.
+
+    Parameters
+    ----------
+    dataset
+        Its ``parts`` are kept as they are; only what is missing is taken from the rows for training.
+    validation_fraction, test_fraction
+        Of the rows that did not come with a part, or came for training. Unused for a part that is given.
+    seed
+        Same data, fractions and seed: same split.
+
+    Raises
+    ------
+    ValueError
+        If a fraction is not above 0, or their sum not below 1.
+    InputError
+        If groups cannot be divided so that every part has every class, or a given split divides a group.
+    """
+    if not (validation_fraction > 0 and test_fraction > 0 and validation_fraction + test_fraction < 1):
+        raise ValueError(
+            f"the fractions are {validation_fraction} for validation and {test_fraction} for test; "
+            "expected both above 0 and a sum below 1."
+        )
+    parts = np.zeros(len(dataset), dtype=np.int8) if dataset.parts is None else np.maximum(dataset.parts, 0)
+    _check_given(dataset, parts)
+    rng = np.random.default_rng(seed)
+    wanted = {2: test_fraction, 1: validation_fraction}
+    sizes = {part: fraction for part, fraction in wanted.items() if not (parts == part).any()}
+    pool = np.flatnonzero(parts == 0)
+    total = len(pool)
+    for part, fraction in sizes.items():
+        later = len(sizes) - 1 if part == 2 else 0  # parts still to be taken after this one
+        carved = _carve(dataset, pool, fraction * total / len(pool), rng, left=1 + later)
+        parts = parts.copy()
+        parts[carved] = part
+        pool = np.flatnonzero(parts == 0)
+    train, validation, test = (np.flatnonzero(parts == part).astype(np.int64) for part in range(3))
+    return Split(train=train, validation=validation, data_hash=dataset.content_hash, _test=test)
+
+
+def _carve(dataset: Dataset, pool: Rows, fraction: float, rng: np.random.Generator, *, left: int) -> Rows:
+    """Return rows of ``pool`` for a new part, leaving at least ``left`` rows (or groups) of each class."""
+    labels = dataset.labels[pool]
+    if dataset.groups is None:
+        return pool[_carve_rows(labels, dataset, fraction, rng, left)]
+    return pool[_carve_groups(labels, dataset.groups[pool], dataset, fraction, rng, left)]
+
+
+def _carve_rows(
+    labels: NDArray[np.int64], dataset: Dataset, fraction: float, rng: np.random.Generator, left: int
+) -> Rows:
+    """Take the fraction of each class, at least one row; the remainders go to where most is missing."""
+    counts = np.bincount(labels, minlength=dataset.num_classes)
+    _check_counts(counts, left + 1, dataset, "examples")
+    exact = counts * fraction
+    take = np.floor(exact).astype(np.int64)
+    missing = round(exact.sum()) - take.sum()
+    order = np.argsort(-(exact - take), kind="stable")
+    take[order[: max(missing, 0)]] += 1
+    take = np.clip(take, 1, counts - left)
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == number))[:size] for number, size in enumerate(take) if counts[number]
+    ]
+    return np.concatenate(chosen)
+
+
+def _carve_groups(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    dataset: Dataset,
+    fraction: float,
+    rng: np.random.Generator,
+    left: int,
+) -> Rows:
+    """Take whole groups so that the classes' shares come out right; try other orders until all classes are there."""
+    codes = np.unique(groups, return_inverse=True)[1]
+    table = np.zeros((int(codes.max()) + 1, dataset.num_classes))  # [G, K] rows
+    np.add.at(table, (codes, labels), 1)
+    _check_counts((table > 0).sum(axis=0), left + 1, dataset, "groups")
+    for _ in range(_TRIES):
+        is_taken = _assign_groups(table, fraction, rng.permutation(len(table)))
+        enough_left = (table[~is_taken] > 0).sum(axis=0) >= left
+        if enough_left.all() and (table[is_taken].sum(axis=0) > 0).all():
+            return np.flatnonzero(is_taken[codes])
+    raise InputError(
+        f"the {len(table)} groups of {dataset.name} are too few or too different to divide",
+        "every class in training, validation and test",
+        "add groups, choose another column for --group, or leave it out",
+    )
+
+
+def _assign_groups(table: NDArray[np.float64], fraction: float, order: Rows) -> NDArray[np.bool_]:
+    """Give each group, large ones first, to the side where it brings the class counts closest to their shares."""
+    order = order[np.argsort(-table[order].sum(axis=1), kind="stable")]
+    shares = np.array([1 - fraction, fraction])[:, None] * table.sum(axis=0)  # [2, K] rows wanted
+    filled = np.zeros_like(shares)
+    is_taken = np.zeros(len(table), dtype=bool)
+    for group in order:
+        # Growth of the chi-square distance to the shares.
+        growth = ((2 * (filled - shares) + table[group]) * table[group] / shares).sum(axis=1)
+        side = int(growth.argmin())
+        filled[side] += table[group]
+        is_taken[group] = side == 1
+    return is_taken
+
+
+def _check_counts(counts: NDArray[np.integer], needed: int, dataset: Dataset, what: str) -> None:
+    few = [f"'{name}' ({count})" for name, count in zip(dataset.class_names, counts, strict=True) if count < needed]
+    if few:
+        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+        raise InputError(
+            f"{dataset.name} has too few {what} of {', '.join(few[:5])}{more} to divide",
+            f"at least {needed} of each class",
+            "add some, or merge or remove these classes",
+        )
+
+
+def _check_given(dataset: Dataset, parts: NDArray[np.int8]) -> None:
+    """Refuse a given split that has rows of one group on both sides."""
+    if dataset.groups is None or dataset.parts is None:
+        return
+    pairs = np.unique(np.stack([dataset.groups, parts]), axis=1)
+    divided = len(pairs[0]) - len(np.unique(pairs[0]))
+    if divided:
+        raise InputError(
+            f"the split that {dataset.name} came with divides {divided} groups",
+            "each group in one part",
+            "move them, or leave --group out",
+        )
+
+
+def _hash_rows(rows: Rows, salt: str) -> str:
+    return sha256_bytes(salt.encode() + np.ascontiguousarray(rows, dtype="<i8").tobytes())
+
+
+def _altered(directory: Path) -> IntegrityError:
+    return IntegrityError(
+        f"the split in {directory} is not the one that was written",
+        "train.npy, validation.npy, test.npy and split.json as they were saved",
+        "restore these files or start a new run",
+    )
