@@ -1,0 +1,66 @@
+"""A trained artifact as one ONNX file: raw input in, probabilities out.
+
+No training framework takes part: the builder is run over `trimtab.deployment.onnx_nn`, whose layers write nodes.
+That the file gives the trained model's answers is not assumed here; `trimtab.deployment.parity` measures it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trimtab.artifact import Artifact
+from trimtab.deployment.signature import describe_inputs, describe_outputs
+from trimtab.errors import ExportError
+from trimtab.models import build
+from trimtab.storage import write_bytes
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def export_onnx(artifact: Artifact, path: Path) -> None:
+    """Write the artifact as an ONNX model, atomically.
+
+    Pictures: ``image`` uint8 [N, H, W, C], any H and W. Tables: one input [N, 1] per column, float32 (NaN where
+    missing) or string. Output: ``probabilities`` float32 [N, K].
+
+    Raises
+    ------
+    ExportError
+        If the artifact's arrays are not those of its builder.
+    """
+    write_bytes(path, to_model(artifact).SerializeToString())
+
+
+def to_model(artifact: Artifact) -> onnx.ModelProto:
+    """Return what `export_onnx` writes.
+
+    Raises
+    ------
+    ExportError
+        If the artifact's arrays are not those of its builder.
+    """
+    from trimtab.deployment import onnx_nn
+    from trimtab.deployment.graph import Graph
+    from trimtab.deployment.preprocessing_graph import emit_preprocessing
+
+    graph = Graph(artifact.arrays)
+    network = build(onnx_nn, artifact.builder, artifact.kwargs)
+    try:
+        logits = network.emit(graph, emit_preprocessing(graph, artifact.meta), "")
+    except LookupError as error:
+        raise _mismatch(artifact, str(error)) from error
+    if graph.unread:
+        raise _mismatch(artifact, f"hold {', '.join(map(repr, graph.unread[:5]))}, which it does not read")
+    metadata = {"class_names": json.dumps(artifact.meta["class_names"]), "builder": artifact.builder}
+    return graph.to_model(describe_inputs(artifact.meta), logits, describe_outputs(artifact.meta)[0], metadata)
+
+
+def _mismatch(artifact: Artifact, what: str) -> ExportError:
+    return ExportError(
+        f"the arrays of this '{artifact.builder}' {what}",
+        "exactly the parameters that the builder makes with its keyword arguments",
+        "export the artifact that training saved",
+    )
