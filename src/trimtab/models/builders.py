@@ -106,7 +106,8 @@ def build(nn: Any, name: str, kwargs: Mapping[str, Any]) -> Any:
 def _convolution(nn: Any, width_in: int, width_out: int, *, pool: bool = False) -> Any:
     """Return a 3x3 convolution, batch norm, ReLU, and a halving pool when asked.
 
-    Pooling before the normalization would train a little faster, but then no exporter could fold the two.
+    Pooling before the normalization would train a little faster, but a negative scale cannot be folded through a
+    maximum, and what is not folded is work for every prediction.
     """
     convolution = nn.Conv2d(width_in, width_out, 3, padding=1, bias=False)
     pooling = [nn.MaxPool2d(2)] if pool else []

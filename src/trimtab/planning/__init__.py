@@ -1,5 +1,5 @@
 """Decisions before anything is spent: the plan that fits the data and the budget, with reasons."""
 
-from trimtab.planning.resolve import Facts, resolve
+from trimtab.planning.resolve import Facts, model_kwargs, resolve
 
-__all__ = ["Facts", "resolve"]
+__all__ = ["Facts", "model_kwargs", "resolve"]

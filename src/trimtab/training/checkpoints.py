@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from trimtab.storage import new_directory, sha256_file, write_json
+from trimtab.storage import new_directory, sha256_bytes, sha256_file, write_bytes, write_json
 
 Tensors = dict[str, Tensor]
 _PARTS = ("model", "optimizer", "best")
@@ -50,9 +50,9 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     with new_directory(target) as temporary:
         hashes = {}
         for part in _PARTS:
-            file = temporary / f"{part}.safetensors"
-            save_file({key: value.contiguous() for key, value in getattr(checkpoint, part).items()}, file)
-            hashes[part] = sha256_file(file)
+            content = save({key: value.contiguous() for key, value in getattr(checkpoint, part).items()})
+            write_bytes(temporary / f"{part}.safetensors", content)
+            hashes[part] = sha256_bytes(content)
         write_json(temporary / "state.json", {"step": checkpoint.step, "hashes": hashes, "state": checkpoint.state})
     if _read(target) is not None:
         for older in sorted(directory.glob("step_*"))[:-1]:

@@ -75,9 +75,10 @@ def validate(model: torch.nn.Module, rows: Rows, precision: str) -> tuple[float,
 
 def restore(artifact: Artifact) -> torch.nn.Module:
     """Return the network of an artifact, with its weights."""
-    model: torch.nn.Module = build(torch_nn, artifact.builder, artifact.kwargs)
+    built = build(torch_nn, artifact.builder, artifact.kwargs)
+    model: torch.nn.Module = built.to(memory_format=torch.channels_last)
     model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in artifact.arrays.items()})
-    return model.to(memory_format=torch.channels_last)
+    return model
 
 
 def predict_probabilities(model: torch.nn.Module, rows: Rows) -> NDArray[np.float32]:

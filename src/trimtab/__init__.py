@@ -1,0 +1,52 @@
+"""trimtab: labelled data and a budget in, the best model that fits and the evidence out.
+
+The public names. They are imported when they are first used: ``import trimtab`` loads neither torch nor NumPy.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime reports its use over the network and leaves files in the home directory unless told not to,
+# and it reads this when it is imported: so it stands before everything else.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+if TYPE_CHECKING:
+    from trimtab.artifact import Artifact as Artifact
+    from trimtab.budget import Budget as Budget
+    from trimtab.budget import Cost as Cost
+    from trimtab.budget import Verdict as Verdict
+    from trimtab.deployment import Predictor as Predictor
+    from trimtab.deployment import load as load
+    from trimtab.errors import TrimtabError as TrimtabError
+    from trimtab.pipeline import Run as Run
+    from trimtab.pipeline import open_run as open_run
+    from trimtab.pipeline import run as run
+    from trimtab.plan import Plan as Plan
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Artifact": "artifact",
+    "Budget": "budget",
+    "Cost": "budget",
+    "Plan": "plan",
+    "Predictor": "deployment",
+    "Run": "pipeline",
+    "TrimtabError": "errors",
+    "Verdict": "budget",
+    "load": "deployment",
+    "open_run": "pipeline",
+    "run": "pipeline",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trimtab' has no attribute '{name}'")
+    return getattr(import_module(f"trimtab.{_HOMES[name]}"), name)

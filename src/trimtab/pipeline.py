@@ -1,0 +1,268 @@
+"""The main job: data and a plan in, a delivered and measured model out. The stages, one line each.
+
+What a stage does is in `trimtab.stages`; what it needs to know about the run is in a `Job`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab.budget import Cost, Verdict
+from trimtab.console import Console
+from trimtab.directory import RunDirectory, claim, find
+from trimtab.errors import InputError, nearest
+from trimtab.plan import Plan
+
+if TYPE_CHECKING:
+    from trimtab.data import Source
+    from trimtab.deployment import Predictor
+    from trimtab.evaluation import Evaluation
+    from trimtab.planning import Facts
+    from trimtab.stages.job import Replay
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a finished run directory holds.
+
+    Attributes
+    ----------
+    directory
+        Where everything is.
+    plan
+        What was done.
+    evaluation
+        The delivered model's figures on the sealed test rows.
+    cost, verdict
+        What was spent, and whether that is within the budget.
+    warnings
+        What a reader of the figures should know.
+    """
+
+    directory: Path
+    plan: Plan
+    evaluation: Evaluation
+    cost: Cost
+    verdict: Verdict
+    warnings: tuple[str, ...] = ()
+
+    def load(self) -> Predictor:
+        """Return the delivered model, ready to predict."""
+        from trimtab.deployment import load
+
+        return load(self.directory)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary that ``--json`` prints."""
+        metrics = {
+            name: {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+            for name, estimate in self.evaluation.metrics.items()
+        }
+        cost = {name: getattr(self.cost, name) for name in ("seconds", "megabytes", "milliseconds_p95")}
+        return {
+            "run": str(self.directory),
+            "verdict": self.verdict.word,
+            "metrics": metrics,
+            "cost": cost,
+            "budget": dataclasses.asdict(self.plan.budget),
+        }
+
+
+def run(
+    data: str | Path,
+    plan: Plan | None = None,
+    *,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    started: float | None = None,
+    **settings: Any,
+) -> Run:
+    """Train the best model that fits the budget, measure it, and write it with its evidence to a run directory.
+
+    Parameters
+    ----------
+    data
+        A built-in name (``"digits"``), a folder of class folders, a CSV, Parquet or npz file, or the ``plan.toml``
+        of an earlier run: unfinished, that run is continued; finished, it is repeated bit for bit.
+    plan
+        Decisions made beforehand; what it leaves open is decided from the data and the budget.
+    out
+        The run directory; ``runs/<name of the data>`` unless given. Nothing is overwritten: a taken name gets
+        ``-2``, and an unfinished run of the same plan is continued.
+    console
+        Where progress goes; quiet unless given.
+    started
+        ``time.monotonic()`` at which the budget's clock started; now unless given.
+    **settings
+        Fields of `Plan`, such as ``minutes=2``.
+
+    Raises
+    ------
+    TrimtabError
+        If the data cannot be used, the output cannot be written, or the result does not hold together.
+    """
+    started = time.monotonic() if started is None else started
+    # Threads that spin while they wait steal time from each other on shared processors; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    console = console or Console(is_quiet=True)
+    request, replay, out = _request(data, plan, settings, out)
+    source, facts, resolved, reasons = prepare(request)
+    name = out or Path("runs") / source.name
+    claimed = claim(Path(name), resolved, plan_text(resolved, reasons))
+    try:
+        from trimtab.stages.job import Job
+
+        job = Job(
+            plan=resolved,
+            reasons=reasons,
+            facts=facts,
+            source=source,
+            directory=claimed.directory,
+            ledger=claimed.ledger,
+            console=console,
+            started=started - claimed.seconds_spent,
+            is_resumed=claimed.is_resumed,
+            replay=replay,
+        )
+        return _run_stages(job)
+    finally:
+        claimed.release()
+
+
+def _run_stages(job: Any) -> Run:
+    from trimtab import stages
+
+    stages.announce(job)
+    dataset = stages.read(job)
+    split = stages.divide(job, dataset)
+    features = stages.encode(job, dataset, split)
+    artifact = stages.train_model(job, features)
+    candidates = stages.export_candidates(job, dataset, artifact, features)
+    delivered = stages.choose(job, candidates, features)
+    evaluation = stages.measure(job, dataset, split, artifact, delivered)
+    cost, verdict = stages.deliver(job, artifact, delivered, evaluation)
+    stages.write_page(job, dataset, split, verdict)
+    shutil.rmtree(job.directory.checkpoints, ignore_errors=True)
+    return Run(
+        directory=job.directory.path,
+        plan=job.plan,
+        evaluation=evaluation,
+        cost=cost,
+        verdict=verdict,
+        warnings=tuple(job.warnings),
+    )
+
+
+def prepare(request: Plan) -> tuple[Source, Facts, Plan, dict[str, str]]:
+    """Look at the data and decide what the plan leaves open; trains nothing.
+
+    Returns
+    -------
+    tuple
+        The opened source, the facts about it, the resolved plan, and the reason of each decision by field name.
+    """
+    from trimtab.data import open_source
+    from trimtab.machine import available_threads, has_bfloat16
+    from trimtab.planning import Facts, resolve
+
+    source = open_source(
+        request.data, target=request.target, group=request.group, skip_unreadable=request.skip_unreadable
+    )
+    facts = Facts(
+        kind=source.kind,
+        rows=source.rows,
+        classes=len(source.class_names),
+        columns=source.columns,
+        side=max(source.median_size or (0, 0)),
+        is_one_size=source.all_same_size,
+        channels=source.channels or 0,
+        threads=available_threads(),
+        has_bfloat16=has_bfloat16(),
+    )
+    return source, facts, *resolve(request, facts)
+
+
+def plan_text(plan: Plan, reasons: dict[str, str]) -> str:
+    """Return the TOML of a resolved plan with a heading that says how to use it."""
+    heading = "# A trimtab plan: everything a run does, resolved. `trimtab run plan.toml` carries it out.\n\n"
+    return heading + plan.to_toml(reasons)
+
+
+def open_run(path: str | Path) -> Run:
+    """Return what a finished run directory holds, its bundle verified.
+
+    Raises
+    ------
+    InputError
+        If there is no run there, or it is not finished.
+    IntegrityError
+        If a delivered file was altered.
+    """
+    from trimtab.deployment import load
+    from trimtab.evaluation import Evaluation
+
+    directory = find(path)
+    if not directory.is_finished:
+        raise InputError(
+            f"the run at {path} is not finished", "a finished run", f"continue it with `trimtab run {directory.plan}`"
+        )
+    manifest = load(directory.path).manifest
+    evaluation = json.loads((directory.evaluation / "metrics.json").read_text())
+    return Run(
+        directory=directory.path,
+        plan=Plan.from_toml(directory.plan),
+        evaluation=Evaluation.from_dict(evaluation),
+        cost=Cost.from_dict(manifest["cost"]),
+        verdict=Verdict.from_dict(manifest["verdict"]),
+    )
+
+
+def _request(
+    data: str | Path, plan: Plan | None, settings: dict[str, Any], out: str | Path | None
+) -> tuple[Plan, Replay | None, str | Path | None]:
+    """Return the plan to resolve, what to repeat, and the directory asked for."""
+    if str(data).endswith(".toml"):
+        return _repeat(Path(data), settings, out)
+    return plan_to_resolve(data, settings, plan), None, out
+
+
+def plan_to_resolve(data: str | Path, settings: Mapping[str, Any], plan: Plan | None = None) -> Plan:
+    """Return the plan for some data with these settings; what nobody decided is left open.
+
+    Raises
+    ------
+    TypeError
+        If a setting is not a field of `Plan`.
+    """
+    known = {entry.name for entry in dataclasses.fields(Plan)}
+    for name in settings:
+        if name not in known:
+            raise TypeError(f"run() has no setting '{name}'; expected a field of Plan; {nearest(name, known)}use one.")
+    if str(data).endswith(".toml"):
+        return dataclasses.replace(Plan.from_toml(Path(data)), **settings)
+    located = Path(data)
+    text = str(located.resolve()) if located.exists() else str(data)
+    base = Plan(data=text) if plan is None else dataclasses.replace(plan, data=text)
+    return dataclasses.replace(base, **settings)
+
+
+def _repeat(
+    path: Path, settings: dict[str, Any], out: str | Path | None
+) -> tuple[Plan, Replay | None, str | Path | None]:
+    """Return the plan in a file; in a run directory, continue that run or repeat it step by step."""
+    from trimtab.stages.job import Replay
+
+    plan = plan_to_resolve(path, settings)
+    directory = RunDirectory(path.parent)
+    if path.name != directory.plan.name or not directory.ledger.exists():
+        return plan, None, out
+    replay = Replay.of(directory) if not settings else None
+    return plan, replay, out or directory.path

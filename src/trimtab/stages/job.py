@@ -1,0 +1,111 @@
+"""What the stages of a run share: the job, what repeats an earlier run, what the network reads."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.console import Console
+from trimtab.data import Dataset, Source, Table
+from trimtab.directory import RunDirectory
+from trimtab.ledger import Ledger
+from trimtab.plan import Plan
+from trimtab.planning import Facts
+from trimtab.training import Correction
+
+if TYPE_CHECKING:
+    from trimtab.training.batches import Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What repeats an earlier run bit for bit: its corrections and its precision, for data with this hash."""
+
+    run: str
+    corrections: list[Correction]
+    precision: str
+    content_hash: str
+    weights_sha256: str
+
+    @classmethod
+    def of(cls, directory: RunDirectory) -> Replay | None:
+        """Return what repeats the run in a directory, or ``None`` when it was not trained to its end."""
+        ledger = Ledger(directory.ledger)
+        if not directory.is_finished or not ledger.events("trained"):
+            return None
+        trained = ledger.events("trained")[-1]
+        return cls(
+            run=str(directory.path),
+            corrections=[Correction(**entry) for entry in trained["corrections"]],
+            precision=trained["precision"],
+            content_hash=ledger.events("data")[-1]["content_hash"],
+            weights_sha256=trained["weights_sha256"],
+        )
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One run: what is to be done, where it is written, when it started, and what the reader should be told."""
+
+    plan: Plan
+    reasons: dict[str, str]
+    facts: Facts
+    source: Source
+    directory: RunDirectory
+    ledger: Ledger
+    console: Console
+    started: float
+    is_resumed: bool
+    replay: Replay | None
+    warnings: list[str] = field(default_factory=list)
+    training_seconds: float = 0.0
+
+    def seconds(self) -> float:
+        """Return the seconds of the run so far, earlier attempts included."""
+        return time.monotonic() - self.started
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the budget is spent."""
+        return math.inf if self.plan.minutes is None else 60 * self.plan.minutes - self.seconds()
+
+    def warn(self, text: str) -> None:
+        """Tell the user now, and the reader of the report later."""
+        self.warnings.append(text)
+        self.console.warn(text)
+        self.ledger.append("warning", text=text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What the network reads: the rows of two parts as tensors, and the preprocessing that made them."""
+
+    training: Rows
+    validation: Rows
+    training_rows: NDArray[np.int64]
+    validation_rows: NDArray[np.int64]
+    meta: dict[str, Any]
+    kwargs: dict[str, Any]
+
+
+def raw_inputs(dataset: Dataset, rows: NDArray[np.int64]) -> Any:
+    """Return rows as the delivered model takes them: uint8 [N, H, W, C], or a mapping of columns."""
+    if dataset.images is not None:
+        return dataset.images[rows]
+    return dict(table_of(dataset).take(rows).columns)
+
+
+def raw_row(dataset: Dataset, row: int) -> dict[str, Any]:
+    """Return a table row as a mapping from column to plain value."""
+    columns = table_of(dataset).take(np.array([row])).columns
+    return {name: values.item() if values.dtype.kind == "f" else values[0] for name, values in columns.items()}
+
+
+def table_of(dataset: Dataset) -> Table:
+    """Return the table of a dataset that has one."""
+    assert dataset.table is not None  # noqa: S101 - a Dataset has images or a table
+    return dataset.table

@@ -1,0 +1,230 @@
+"""From data to a trained artifact: announce, read, divide, encode, train."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from trimtab.artifact import Artifact
+from trimtab.data import Dataset, Split, TableEncoder, make_split
+from trimtab.errors import InputError
+from trimtab.interrupt import interruptible
+from trimtab.models import measure_size
+from trimtab.plan import Plan
+from trimtab.planning import model_kwargs
+from trimtab.stages.job import Features, Job, table_of
+from trimtab.storage import write_json, write_text
+from trimtab.training import Recipe
+
+if TYPE_CHECKING:
+    from trimtab.training.loop import HistoryRow, Trained
+
+
+def announce(job: Job) -> None:
+    """Say what is about to happen, and write the decisions down."""
+    plan, facts = job.plan, job.facts
+    job.ledger.append("started", is_resumed=job.is_resumed, replay_of=job.replay.run if job.replay else None)
+    unit = f"{facts.side}-pixel pictures" if facts.kind == "image" else f"rows of {facts.columns} columns"
+    job.console.stage("data", f"{facts.rows:,} {unit}, {facts.classes} classes")
+    for text in job.source.warnings:
+        job.warn(text)
+    limits = [f"{plan.minutes:g} minutes"] if plan.minutes else []
+    limits += [f"{plan.megabytes:g} MB"] if plan.megabytes else []
+    limits += [f"{plan.milliseconds:g} ms"] if plan.milliseconds else []
+    options = ", ".join(f"{key} {value}" for key, value in plan.options.items())
+    job.console.stage("plan", f"{plan.model} ({options}) within {', '.join(limits)}")
+    if "model" in job.reasons:
+        job.console.note(job.reasons["model"])
+    for name, reason in job.reasons.items():
+        value = getattr(plan, name)
+        job.ledger.append("decision", name=name, value=value, reason=reason)
+    if job.is_resumed:
+        job.console.stage("resume", f"{job.directory.path} was interrupted after {job.seconds():.0f} s; going on")
+
+
+def read(job: Job) -> Dataset:
+    """Decode the data, or take it from the cache."""
+    dataset = job.source.load(image_size=job.plan.image_size, progress=job.console.shows_bars)
+    for text in dataset.warnings:
+        if text not in job.warnings:
+            job.warn(text)
+    earlier = job.ledger.events("data")
+    if earlier and earlier[-1]["content_hash"] != dataset.content_hash:
+        raise InputError(
+            f"the data changed since {job.directory.path} was started",
+            "the same content, to continue that run",
+            "give another directory with --out",
+        )
+    if job.replay and job.replay.content_hash != dataset.content_hash:
+        job.warn(f"the data changed since {job.replay.run}: this run is trained anew, not a repetition")
+        job.replay = None
+    job.ledger.append("data", content_hash=dataset.content_hash, rows=len(dataset), cache=None)
+    job.console.stage("read", f"{len(dataset):,} rows ready")
+    return dataset
+
+
+def divide(job: Job, dataset: Dataset) -> Split:
+    """Divide the rows into training, validation and the sealed test part."""
+    directory = job.directory.data / "split"
+    if (directory / "split.json").exists():  # written last
+        split = Split.load(directory)
+    else:
+        split = make_split(
+            dataset,
+            validation_fraction=job.plan.validation_fraction or 0.15,
+            test_fraction=job.plan.test_fraction or 0.15,
+            seed=job.plan.seed,
+        )
+        split.save(directory)
+    job.console.stage(
+        "split", f"{len(split.train):,} train, {len(split.validation):,} validation, {split.test_count:,} test (sealed)"
+    )
+    return split
+
+
+def encode(job: Job, dataset: Dataset, split: Split) -> Features:
+    """Fit the preprocessing on the training rows and apply it to both open parts."""
+    from trimtab.training.batches import Rows, channel_statistics
+
+    meta: dict[str, Any] = {"kind": dataset.kind, "class_names": list(dataset.class_names)}
+    rows = {"training": split.train, "validation": split.validation}
+    if dataset.images is not None:
+        images = {part: dataset.images[index] for part, index in rows.items()}
+        mean, std = channel_statistics(images["training"])
+        meta |= {"image_size": images["training"].shape[1], "channels": images["training"].shape[3]}
+        meta |= {"mean": mean, "std": std}
+        parts = {name: Rows.of(images[name], dataset.labels[rows[name]], mean=mean, std=std) for name in rows}
+        kwargs = model_kwargs(job.plan, job.facts)
+    else:
+        table = table_of(dataset)
+        encoder = TableEncoder.fit(table, split.train)
+        meta["encoder"] = encoder.to_dict()
+        parts = {name: Rows.of(encoder.encode(table.take(rows[name])), dataset.labels[rows[name]]) for name in rows}
+        kwargs = model_kwargs(job.plan, job.facts, in_features=encoder.num_features)
+    write_json(job.directory.data / "schema.json", {**meta, "content_hash": dataset.content_hash, "name": dataset.name})
+    return Features(
+        training=parts["training"],
+        validation=parts["validation"],
+        training_rows=split.train,
+        validation_rows=split.validation,
+        meta=meta,
+        kwargs=kwargs,
+    )
+
+
+def train_model(job: Job, features: Features) -> Artifact:
+    """Train, or take the weights of an earlier attempt that got this far."""
+    from trimtab.training.loop import Watch, train
+
+    if job.directory.model.exists():
+        job.console.stage("training", "done by an earlier attempt")
+        job.training_seconds = job.ledger.events("trained")[-1]["seconds"]
+        return Artifact.load(job.directory.model)
+    recipe = _recipe(job.plan)
+    reserve = reserved_seconds(job, features)
+    job.ledger.append("reserved", seconds=round(reserve, 1), purpose="evaluation, export, compression, report")
+    _save_first_batch(job, features, recipe)
+    rows: list[HistoryRow] = []
+    with interruptible(job.console) as wants_to_stop:
+        trained = train(
+            str(job.plan.model),
+            features.kwargs,
+            features.training,
+            features.validation,
+            recipe,
+            watch=Watch(
+                seconds_left=lambda: job.seconds_left() - reserve,
+                wants_to_stop=wants_to_stop,
+                on_step=job.console.step,
+                on_epoch=lambda row: _note_epoch(job, rows, row),
+                on_correction=lambda correction: job.ledger.append("schedule_corrected", **asdict(correction)),
+                on_resume=lambda history, step: _note_resume(job, rows, history, step),
+            ),
+            checkpoints=job.directory.checkpoints,
+            replay=job.replay.corrections if job.replay else None,
+            precision=job.replay.precision if job.replay else None,
+        )
+    artifact = Artifact(
+        builder=str(job.plan.model),
+        kwargs=features.kwargs,
+        arrays={key: value.numpy() for key, value in trained.model.state_dict().items()},
+        meta=features.meta,
+    )
+    _note_trained(job, artifact, trained)
+    artifact.save(job.directory.model)
+    return artifact
+
+
+def reserved_seconds(job: Job, features: Features) -> float:
+    """Return the seconds to keep for what comes after training, at most half of what is left.
+
+    A fixed part for loading libraries, export, calibration, latency and plots, and a part for the rows that the
+    exported candidates and the trained model are run on, at nominal speed; a third on top for a slower day.
+    """
+    macs = _network_macs(job, features)
+    evaluated = 3 * len(features.validation) + job.facts.rows * (job.plan.test_fraction or 0.0)
+    rows_seconds = evaluated * (macs / (30e9 * job.facts.threads) + 2e-5)
+    return min(1.33 * (_FIXED_SECONDS + rows_seconds), max(0.0, job.seconds_left() / 2))
+
+
+_FIXED_SECONDS = 7.0
+
+
+def _network_macs(job: Job, features: Features) -> int:
+    meta = features.meta
+    shape = (meta["channels"], meta["image_size"], meta["image_size"]) if "channels" in meta else None
+    return measure_size(str(job.plan.model), features.kwargs, shape or (features.kwargs["in_features"],)).macs
+
+
+def _recipe(plan: Plan) -> Recipe:
+    """Return the training room's settings of a resolved plan."""
+    names = Recipe.__dataclass_fields__
+    return Recipe(**{name: getattr(plan, name) for name in names})
+
+
+def _save_first_batch(job: Job, features: Features, recipe: Recipe) -> None:
+    """Save the first batch as the network sees it, augmentation and all."""
+    from trimtab.training.batches import first_batch
+
+    if features.meta["kind"] == "image":
+        from trimtab.report import save_grid
+
+        save_grid(first_batch(features.training, recipe), job.directory.data / "first_batch.png")
+
+
+def _note_epoch(job: Job, rows: list[HistoryRow], row: HistoryRow) -> None:
+    rows.append(row)
+    job.console.epoch(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(row))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(job.directory.history, text.getvalue())
+
+
+def _note_resume(job: Job, rows: list[HistoryRow], history: list[HistoryRow], step: int) -> None:
+    rows.extend(history)
+    job.ledger.append("resumed", step=step)
+    job.console.note(f"from the checkpoint after step {step}")
+
+
+def _note_trained(job: Job, artifact: Artifact, trained: Trained) -> None:
+    job.training_seconds = trained.seconds
+    job.ledger.append(
+        "trained",
+        seconds=round(trained.seconds, 3),
+        corrections=[asdict(correction) for correction in trained.corrections],
+        precision=trained.precision,
+        weights_sha256=artifact.sha256,
+    )
+    steps = trained.corrections[-1].total_steps
+    job.console.stage("trained", f"{steps:,} steps in {trained.seconds:.0f} s; {trained.ending}")
+    if job.replay:
+        is_same = artifact.sha256 == job.replay.weights_sha256
+        job.ledger.append("replayed", run=job.replay.run, is_identical=is_same)
+        if is_same:
+            job.console.note(f"the weights are those of {job.replay.run}, bit for bit")
+        else:
+            job.warn(f"the weights differ from those of {job.replay.run}: another machine, or other versions")

@@ -1,0 +1,136 @@
+"""The files that people look at: figures, predictions, plots, the worst mistakes, the summary for the report."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.data import Dataset, Split
+from trimtab.evaluation import Evaluation
+from trimtab.machine import describe_machine
+from trimtab.stages.job import Job, raw_row
+from trimtab.storage import write_json, write_text
+
+_MISTAKES = 24
+
+
+def write_evaluation_files(
+    job: Job, dataset: Dataset, rows: NDArray[np.int64], probabilities: NDArray[np.float32], evaluation: Evaluation
+) -> None:
+    """Write metrics.json, predictions.csv, the plots and the worst mistakes of these rows."""
+    from trimtab.evaluation.plots import plot_confusion, plot_learning_curves, plot_roc
+
+    directory = job.directory.evaluation
+    write_json(directory / "metrics.json", evaluation.to_dict())
+    names = [dataset.row_names[int(row)] for row in rows]
+    labels = [dataset.class_names[int(label)] for label in dataset.labels[rows]]
+    write_text(directory / "predictions.csv", predictions_csv(names, probabilities, dataset.class_names, labels))
+    plot_confusion(evaluation, directory / "confusion.svg")
+    plot_roc(dataset.labels[rows], probabilities, dataset.class_names, directory / "roc.svg")
+    plot_learning_curves(_read_history(job.directory.history), directory / "learning_curves.svg")
+    _write_mistakes(directory, dataset, rows, probabilities)
+
+
+def predictions_csv(
+    names: list[str],
+    probabilities: NDArray[np.float32],
+    class_names: tuple[str, ...],
+    labels: list[str] | None = None,
+) -> str:
+    """Return CSV text: name, label (when known), prediction, and a column ``p_<class>`` per class."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    header = ["name", *(["label"] if labels else []), "prediction", *(f"p_{name}" for name in class_names)]
+    writer.writerow(header)
+    chosen = probabilities.argmax(1)
+    for index, name in enumerate(names):
+        known = [labels[index]] if labels else []
+        values = [f"{value:.6g}" for value in probabilities[index]]
+        writer.writerow([name, *known, class_names[chosen[index]], *values])
+    return text.getvalue()
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def _write_mistakes(
+    directory: Path, dataset: Dataset, rows: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> None:
+    """Write the rows whose wrong class had the highest probability, pictures beside them."""
+    from trimtab.report import save_picture
+
+    chosen = probabilities.argmax(1)
+    wrong = np.flatnonzero(chosen != dataset.labels[rows])
+    worst = wrong[np.argsort(-probabilities[wrong, chosen[wrong]], kind="stable")][:_MISTAKES]
+    entries = []
+    for rank, index in enumerate(worst):
+        row = int(rows[index])
+        entry: dict[str, Any] = {
+            "name": dataset.row_names[row],
+            "true": dataset.class_names[int(dataset.labels[row])],
+            "predicted": dataset.class_names[int(chosen[index])],
+            "probability": float(probabilities[index, chosen[index]]),
+        }
+        if dataset.images is not None:
+            entry["image"] = f"{rank:02d}.png"
+            save_picture(dataset.images[row], directory / "mistakes" / entry["image"])
+        else:
+            entry["row"] = {name: None if value != value else value for name, value in raw_row(dataset, row).items()}
+        entries.append(entry)
+    write_json(directory / "mistakes.json", entries)
+
+
+def prepare_page() -> None:
+    """Load what the report needs before the clock is read for the last time."""
+    import_module("jinja2")
+
+
+def write_run_summary(job: Job, dataset: Dataset, split: Split) -> None:
+    """Write run.json: what the report says about the run besides its figures."""
+    facts, plan = job.facts, job.plan
+    shape = f"{facts.side}-pixel pictures" if facts.kind == "image" else f"rows of {facts.columns} columns"
+    write_json(
+        job.directory.path / "run.json",
+        {
+            "name": job.directory.path.name,
+            "command": f"trimtab run {plan.data}",
+            "repeat_command": f"trimtab run {job.directory.plan}",
+            "data": plan.data,
+            "data_summary": f"{facts.rows:,} {shape}, {facts.classes} classes",
+            "rows": {"train": len(split.train), "validation": len(split.validation), "test": split.test_count},
+            "class_names": list(dataset.class_names),
+            "not_checked": _not_checked(job, dataset),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": describe_machine(),
+        },
+    )
+
+
+def _not_checked(job: Job, dataset: Dataset) -> list[str]:
+    """Return what the figures do not say, in sentences a reader can act on."""
+    sentences = [
+        "Whether tomorrow's data look like these: the test rows come from the same source as the training rows.",
+        "Whether the labels are right: they were taken as given, in the test rows too.",
+        "Other machines: latency was measured on this one only.",
+        "Other seeds: one model was trained; another seed would give slightly other figures.",
+    ]
+    if dataset.groups is None:
+        sentences.insert(
+            0,
+            "Rows that belong together (one person, one scene, near-duplicates): without --group they may stand in "
+            "both the training and the test part, which makes figures too good.",
+        )
+    if job.facts.kind == "image" and not job.facts.is_one_size:
+        sentences.append("The pictures' proportions: they were squashed to squares before training.")
+    return sentences

@@ -1,0 +1,262 @@
+"""The verbs of the command line: for each its options, its help, and what it does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from trimtab.plan import Plan
+
+if TYPE_CHECKING:
+    from trimtab.pipeline import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One word after ``trimtab``."""
+
+    summary: str
+    description: str
+    examples: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    act: Callable[[argparse.Namespace], int]
+
+
+# ---- run, plan ----
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="digits, breast_cancer or wine; a folder of class folders; a CSV, Parquet or npz file; or a plan.toml",
+    )
+    hints = get_type_hints(Plan)
+    groups: dict[str, Any] = {}
+    for entry in fields(Plan):
+        section = entry.metadata["section"]
+        groups.setdefault(section, parser.add_argument_group(section) if section not in groups else None)
+        if entry.name not in ("data", "options"):
+            _add_option(groups[section], entry.name, hints[entry.name], entry.metadata["comment"], entry.default)
+
+
+def _add_option(group: Any, name: str, hint: Any, comment: str, default: Any) -> None:
+    flag = "--" + name.replace("_", "-")
+    kinds = [kind for kind in get_args(hint) if kind is not NoneType] or [hint]
+    if kinds[0] is bool:
+        action = argparse.BooleanOptionalAction if default else "store_true"
+        group.add_argument(flag, action=action, default=None, help=comment)
+        return
+    shown = "" if default in (None, MISSING) else f" (default {default})"
+    metavar = {str: "NAME", int: "N", float: "X"}[kinds[0]]
+    group.add_argument(flag, type=kinds[0], metavar=metavar, help=comment.replace("%", "%%") + shown)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    _add_data_options(parser)
+    parser.add_argument("--out", metavar="DIR", help="run directory (default runs/NAME; a taken name gets -2)")
+    parser.add_argument("--json", action="store_true", help="the last line of standard output is one JSON object")
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    names = {entry.name for entry in fields(Plan)} - {"data"}
+    return {name: value for name, value in vars(options).items() if name in names and value is not None}
+
+
+def _run(options: argparse.Namespace) -> int:
+    from trimtab.console import Console
+    from trimtab.pipeline import run
+
+    result = run(options.data, out=options.out, console=Console(), started=options.started, **_settings(options))
+    _print_result(result)
+    if options.json:
+        print(json.dumps(result.to_dict()))
+    return 0 if result.verdict.is_met else 3
+
+
+def _print_result(result: Run) -> None:
+    from trimtab.console import verdict_table
+
+    directory = result.directory
+    print(f"\n{result.evaluation.to_table()}\n\n{verdict_table(result.verdict)}\n")
+    if not result.verdict.is_met:
+        parts = [
+            f"{line.name} {line.measured:.4g}, {100 * line.excess:.3g}% above {line.limit:.4g}"
+            for line in result.verdict.excesses
+        ]
+        print(f"The budget was MISSED: {'; '.join(parts)}. The best model found is delivered and marked so.\n")
+    example = "PICTURE.jpg" if (result.plan.image_size or 0) else "ROWS.csv"
+    print(f"report     {directory / 'report.html'}")
+    print(f"model      {directory / 'bundle'} ({result.cost.megabytes:.3g} MB)")
+    print(f"repeat     trimtab run {directory / 'plan.toml'}")
+    print(f"next       trimtab serve {directory}    or    trimtab predict {directory} {example}")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from trimtab.pipeline import plan_text, plan_to_resolve, prepare
+
+    source, facts, plan, reasons = prepare(plan_to_resolve(options.data, _settings(options)))
+    counts = sorted(zip(source.class_counts, source.class_names, strict=True), reverse=True)
+    shown = ", ".join(f"{name} {count:,}" for count, name in counts[:10])
+    more = f", and {len(counts) - 10} more" if len(counts) > 10 else ""
+    print(f"# found: {facts.rows:,} {'pictures' if facts.kind == 'image' else 'rows'}, {facts.classes} classes")
+    print(f"# rows by class: {shown}{more}")
+    if source.median_size:
+        height, width = source.median_size
+        print(f"# pictures: median {width} x {height}, {'grey' if facts.channels == 1 else 'color'}")
+    for warning in source.warnings:
+        print(f"# note: {warning}")
+    print(plan_text(plan, reasons), end="")
+    return 0
+
+
+# ---- evaluate, predict, serve, report ----
+
+
+def _add_run_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run directory, such as runs/photos")
+
+
+def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
+    _add_run_argument(parser)
+    parser.add_argument("--json", action="store_true", help="the last line of standard output is one JSON object")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from trimtab.console import verdict_table
+    from trimtab.ledger import Ledger
+    from trimtab.pipeline import open_run
+
+    result = open_run(options.run)
+    openings = len(Ledger(result.directory / "ledger.jsonl").events("test_opened"))
+    print(f"{result.directory}: the delivered model on {result.evaluation.rows:,} sealed test rows")
+    print(f"(the test rows were opened {openings} time{'s' if openings != 1 else ''}; every file has its hash)\n")
+    print(f"{result.evaluation.to_table()}\n\n{verdict_table(result.verdict)}")
+    if options.json:
+        print(json.dumps(result.to_dict()))
+    return 0
+
+
+def _add_predict_options(parser: argparse.ArgumentParser) -> None:
+    _add_run_argument(parser)
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, or one CSV or Parquet file of rows")
+    parser.add_argument("--out", metavar="FILE.csv", help="write name, prediction and p_<class> columns here")
+    parser.add_argument("--json", action="store_true", help="the last line of standard output is one JSON object")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from trimtab.predictions import predict_files
+
+    return predict_files(options.run, options.inputs, out=options.out, as_json=options.json)
+
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    _add_run_argument(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="port to listen on (default %(default)s)")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from trimtab.deployment.server import serve
+
+    serve(options.run, host=options.host, port=options.port)
+    return 0
+
+
+def _add_report_options(parser: argparse.ArgumentParser) -> None:
+    _add_run_argument(parser)
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
+
+
+def _report(options: argparse.Namespace) -> int:
+    from trimtab.directory import find
+    from trimtab.errors import InputError
+
+    directory = find(options.run)
+    if not directory.is_finished:
+        raise InputError(
+            f"the run at {options.run} has no report yet",
+            "a finished run",
+            f"continue it with `trimtab run {directory.plan}`",
+        )
+    print(directory.report.resolve())
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(directory.report.resolve().as_uri())
+    elif sys.stdout.isatty():
+        print("open it in a browser, or run this again with --open")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from trimtab.smoke import check
+
+    return check(is_quick=options.quick)
+
+
+def _add_check_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="leave out the ten-second smoke run")
+
+
+VERBS = {
+    "run": Verb(
+        summary="data and a budget in, a delivered and measured model out",
+        description="Train the best model that fits the budget, measure it on sealed test rows, and deliver it.\n"
+        "What is not given is decided from the data and the budget; `trimtab plan` shows the decisions beforehand.",
+        examples="examples:\n  trimtab run digits\n  trimtab run ./photos --minutes 10 --megabytes 1 --milliseconds 5\n"
+        "  trimtab run churn.csv --target Churn --minutes 2\n"
+        "  trimtab run runs/photos/plan.toml          continue that run, or repeat it bit for bit\n\n"
+        "exit codes: 0 every limit met, 3 a limit missed (by how much is printed), 2 bad input",
+        add_options=_add_run_options,
+        act=_run,
+    ),
+    "plan": Verb(
+        summary="what a run would do, and what was found in the data; trains nothing",
+        description="Print the resolved plan as commented TOML. Save it, change it, and give it to `trimtab run`.",
+        examples="example:\n  trimtab plan ./photos --minutes 10 > plan.toml && trimtab run plan.toml",
+        add_options=_add_data_options,
+        act=_plan,
+    ),
+    "evaluate": Verb(
+        summary="the delivered model's figures again, from the run directory",
+        description="Verify the delivered files by their hashes and print the figures measured on the test rows.",
+        examples="example:\n  trimtab evaluate runs/photos",
+        add_options=_add_evaluate_options,
+        act=_evaluate,
+    ),
+    "predict": Verb(
+        summary="classes and probabilities for pictures, or for the rows of a CSV",
+        description="Predict with the delivered model; torch is not needed.",
+        examples="examples:\n  trimtab predict runs/photos cat.jpg more/*.png\n"
+        "  trimtab predict runs/churn customers.csv --out predictions.csv",
+        add_options=_add_predict_options,
+        act=_predict,
+    ),
+    "serve": Verb(
+        summary="answer over HTTP, with a page to try it on",
+        description="POST /predict (a picture, or JSON rows), GET /health, and a page at /. Torch is not needed.",
+        examples="example:\n  trimtab serve runs/photos --port 8080",
+        add_options=_add_serve_options,
+        act=_serve,
+    ),
+    "report": Verb(
+        summary="where the page for people is",
+        description="Print the path of the self-contained HTML report; --open shows it.",
+        examples="example:\n  trimtab report runs/photos --open",
+        add_options=_add_report_options,
+        act=_report,
+    ),
+    "check": Verb(
+        summary="versions, cores, device, cache, and a ten-second smoke run",
+        description="Say what trimtab finds on this machine and whether a whole small run works.",
+        examples="example:\n  trimtab check",
+        add_options=_add_check_options,
+        act=_check,
+    ),
+}

@@ -1,0 +1,168 @@
+"""The main job from data to delivered model, in one process and over kills, repeats and missed budgets."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import trimtab
+from trimtab.artifact import Artifact
+from trimtab.errors import InputError, IntegrityError
+from trimtab.ledger import Ledger
+
+
+def weights(run):
+    return Artifact.load(run.directory / "model").sha256
+
+
+def test_a_run_on_pictures_delivers_what_it_promises(digits_run):
+    assert digits_run.verdict.is_met
+    accuracy = digits_run.evaluation.metrics["accuracy"]
+    assert accuracy.value > 0.9
+    assert accuracy.low < accuracy.value < accuracy.high
+    names = {path.name for path in digits_run.directory.iterdir()}
+    assert names >= {"plan.toml", "ledger.jsonl", "data", "history.csv", "model", "evaluation", "compression", "bundle"}
+    assert names >= {"report.html", "run.json"}
+    assert "checkpoints" not in names
+    for plot in ("confusion", "roc", "learning_curves"):
+        assert (digits_run.directory / "evaluation" / f"{plot}.svg").read_text().lstrip().startswith("<?xml")
+    assert (digits_run.directory / "data" / "first_batch.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_figures_are_those_of_the_delivered_model(digits_run):
+    """Load the bundle, predict the test rows again, and find the accuracy that was reported."""
+    from trimtab.data import Split, open_source
+
+    split = Split.load(digits_run.directory / "data" / "split")
+    dataset = open_source("digits").load(image_size=8)
+    rows = split._test
+    chosen = digits_run.load().predict_proba(dataset.images[rows]).argmax(1)
+    assert np.mean(chosen == dataset.labels[rows]) == digits_run.evaluation.metrics["accuracy"].value
+
+
+def test_the_test_rows_are_opened_once_and_the_ledger_says_so(digits_run):
+    ledger = Ledger(digits_run.directory / "ledger.jsonl")
+    assert [event["opening"] for event in ledger.events("test_opened")] == [1]
+    events = [event["event"] for event in ledger.events()]
+    assert events.index("trained") < events.index("test_opened") < events.index("finished")
+
+
+def test_parts_do_not_overlap(digits_run):
+    from trimtab.data import Split
+
+    split = Split.load(digits_run.directory / "data" / "split")
+    parts = [set(rows.tolist()) for rows in (split.train, split.validation, split._test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 1797
+
+
+def test_a_table_with_missing_values_needs_no_other_flag(people_run):
+    assert people_run.evaluation.metrics["accuracy"].value > 0.8
+    model = people_run.load()
+    probabilities, warnings = model.predict_proba_with_warnings([{"age": 33, "job": "astronaut"}])
+    assert probabilities.shape == (1, 2)
+    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert any("astronaut" in text for text in warnings)
+    assert any("member" in text for text in warnings)
+
+
+def test_open_run_gives_what_run_gave(digits_run):
+    again = trimtab.open_run(digits_run.directory)
+    assert again.to_dict() == digits_run.to_dict()
+    assert again.plan == digits_run.plan
+
+
+def test_a_second_run_never_overwrites(digits_run):
+    second = trimtab.run("digits", out=digits_run.directory, steps=20, minutes=1)
+    assert second.directory.name == "digits-2"
+
+
+def test_a_finished_plan_is_repeated_bit_for_bit(digits_run):
+    repeated = trimtab.run(digits_run.directory / "plan.toml")
+    assert repeated.directory != digits_run.directory
+    assert weights(repeated) == weights(digits_run)
+    assert Ledger(repeated.directory / "ledger.jsonl").events("replayed")[0]["is_identical"]
+
+
+def test_a_timed_run_is_repeated_bit_for_bit(tmp_path):
+    first = trimtab.run("wine", out=tmp_path / "wine", minutes=0.2, epochs_at_most=100_000)
+    corrections = Ledger(first.directory / "ledger.jsonl").events("trained")[0]["corrections"]
+    assert corrections[0]["reason"].startswith("the probe took")
+    second = trimtab.run(first.directory / "plan.toml")
+    assert weights(second) == weights(first)
+
+
+def test_a_budget_that_cannot_be_met_is_delivered_and_marked(tmp_path):
+    run = trimtab.run("wine", out=tmp_path / "wine", steps=30, minutes=1, megabytes=0.001)
+    assert not run.verdict.is_met
+    (line,) = run.verdict.excesses
+    assert line.name == "megabytes"
+    assert line.excess > 0
+    manifest = json.loads((run.directory / "bundle" / "manifest.json").read_text())
+    assert manifest["verdict"]["verdict"] == "missed"
+    assert run.load().predict([{"alcohol": 13.0}])[0] in run.evaluation.class_names
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_to_the_same_weights(tmp_path):
+    """kill -9 in the middle of training, the same command again: the weights of a run that was left alone."""
+    settings = ["--steps", "900", "--minutes", "2", "--batch-size", "32", "--threads", "1"]
+    command = [sys.executable, "-m", "trimtab", "run", "digits", *settings]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen([*command, "--out", str(killed)], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(killed.glob("checkpoints/step_*/state.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model").exists(), "the run was over before it could be killed"
+    for out in (killed, whole):
+        subprocess.run([*command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
+    assert not (tmp_path / "killed-2").exists()
+    assert Ledger(killed / "ledger.jsonl").events("resumed")
+    assert Artifact.load(killed / "model").sha256 == Artifact.load(whole / "model").sha256
+
+
+def test_interrupting_finishes_with_what_there_is(tmp_path):
+    command = [sys.executable, "-m", "trimtab", "run", "wine", "--minutes", "1", "--epochs-at-most", "1000000"]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "wine")], stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "wine" / "history.csv").exists():
+        time.sleep(0.02)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "stopped by the user" in output
+    assert trimtab.open_run(tmp_path / "wine").evaluation.rows > 0
+
+
+def test_an_unfinished_run_has_no_result_yet(tmp_path):
+    from trimtab.directory import claim
+    from trimtab.plan import Plan
+
+    plan = Plan(data="wine")
+    claim(tmp_path / "wine", plan, plan.to_toml()).release()
+    with pytest.raises(InputError, match="is not finished; expected a finished run; continue it with `trimtab run"):
+        trimtab.open_run(tmp_path / "wine")
+
+
+def test_an_altered_bundle_is_refused(people_run, tmp_path):
+    import shutil
+
+    shutil.copytree(people_run.directory, tmp_path / "run")
+    path = tmp_path / "run" / "bundle" / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(IntegrityError, match=r"model\.onnx is not the file that was written"):
+        trimtab.load(tmp_path / "run")
+
+
+def test_an_unknown_setting_suggests_the_nearest():
+    with pytest.raises(TypeError, match="no setting 'minute'; expected a field of Plan; did you mean 'minutes'"):
+        trimtab.run("wine", minute=3)
