@@ -7,6 +7,7 @@ READY = $(VENV)/.ready
 
 demo: install  ## a first run, half a minute
 	$(VENV)/bin/trimtab run digits
+	@echo; echo "To go on in this terminal:  . $(VENV)/bin/activate"
 
 test: install  ## the whole test suite
 	$(VENV)/bin/python -m pytest

@@ -70,6 +70,12 @@ def test_a_table_with_missing_values_needs_no_other_flag(people_run):
     assert any("member" in text for text in warnings)
 
 
+def test_a_labelled_file_is_predicted_without_complaint(people_run, people_csv):
+    probabilities, warnings = people_run.load().predict_proba_with_warnings(people_csv)
+    assert probabilities.shape == (600, 2)
+    assert warnings == ()
+
+
 def test_open_run_gives_what_run_gave(digits_run):
     again = trimtab.open_run(digits_run.directory)
     assert again.to_dict() == digits_run.to_dict()
@@ -82,7 +88,7 @@ def test_a_second_run_never_overwrites(digits_run):
 
 
 def test_a_finished_plan_is_repeated_bit_for_bit(digits_run):
-    repeated = trimtab.run(digits_run.directory / "plan.toml")
+    repeated = trimtab.run(digits_run.directory)  # or its plan.toml
     assert repeated.directory != digits_run.directory
     assert weights(repeated) == weights(digits_run)
     assert Ledger(repeated.directory / "ledger.jsonl").events("replayed")[0]["is_identical"]

@@ -7,6 +7,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from trimtab import __version__
+
 _PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "pillow", "pyarrow", "scikit-learn", "safetensors")
 
 
@@ -42,8 +44,8 @@ def describe_machine() -> dict[str, str | int]:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of trimtab and of the packages that can change a result, those that are installed."""
-    versions = {}
-    for package in ("trimtab", *_PACKAGES):
+    versions = {"trimtab": __version__}
+    for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

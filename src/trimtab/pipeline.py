@@ -91,7 +91,7 @@ def run(
     ----------
     data
         A built-in name (``"digits"``), a folder of class folders, a CSV, Parquet or npz file, or the ``plan.toml``
-        of an earlier run: unfinished, that run is continued; finished, it is repeated bit for bit.
+        of an earlier run, or its directory: unfinished, that run is continued; finished, it is repeated bit for bit.
     plan
         Decisions made beforehand; what it leaves open is decided from the data and the budget.
     out
@@ -229,8 +229,9 @@ def _request(
     data: str | Path, plan: Plan | None, settings: dict[str, Any], out: str | Path | None
 ) -> tuple[Plan, Replay | None, str | Path | None]:
     """Return the plan to resolve, what to repeat, and the directory asked for."""
-    if str(data).endswith(".toml"):
-        return _repeat(Path(data), settings, out)
+    file = _plan_file(data)
+    if file is not None:
+        return _repeat(file, settings, out)
     return plan_to_resolve(data, settings, plan), None, out
 
 
@@ -246,12 +247,21 @@ def plan_to_resolve(data: str | Path, settings: Mapping[str, Any], plan: Plan | 
     for name in settings:
         if name not in known:
             raise TypeError(f"run() has no setting '{name}'; expected a field of Plan; {nearest(name, known)}use one.")
-    if str(data).endswith(".toml"):
-        return dataclasses.replace(Plan.from_toml(Path(data)), **settings)
+    file = _plan_file(data)
+    if file is not None:
+        return dataclasses.replace(Plan.from_toml(file), **settings)
     located = Path(data)
     text = str(located.resolve()) if located.exists() else str(data)
     base = Plan(data=text) if plan is None else dataclasses.replace(plan, data=text)
     return dataclasses.replace(base, **settings)
+
+
+def _plan_file(data: str | Path) -> Path | None:
+    """Return the plan that is meant: a TOML file, or that of a run directory."""
+    if str(data).endswith(".toml"):
+        return Path(data)
+    directory = RunDirectory(Path(data))
+    return directory.plan if directory.plan.exists() and directory.ledger.exists() else None
 
 
 def _repeat(

@@ -90,11 +90,18 @@ def _print_result(result: Run) -> None:
             for line in result.verdict.excesses
         ]
         print(f"The budget was MISSED: {'; '.join(parts)}. The best model found is delivered and marked so.\n")
-    example = "PICTURE.jpg" if (result.plan.image_size or 0) else "ROWS.csv"
     print(f"report     {directory / 'report.html'}")
     print(f"model      {directory / 'bundle'} ({result.cost.megabytes:.3g} MB)")
     print(f"repeat     trimtab run {directory / 'plan.toml'}")
-    print(f"next       trimtab serve {directory}    or    trimtab predict {directory} {example}")
+    print(f"next       trimtab serve {directory}    or    trimtab predict {directory} {_example_input(result)}")
+
+
+def _example_input(result: Run) -> str:
+    """Return something that exists to predict for, if there is something."""
+    mistake = result.directory / "evaluation" / "mistakes" / "00.png"
+    if mistake.exists():
+        return str(mistake)
+    return "PICTURE.jpg" if result.plan.image_size else "ROWS.csv"
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ Legend: ``N`` examples, ``H W C`` height, width, channels, ``K`` classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, final
@@ -20,7 +21,7 @@ from trimtab.data.encoding import NumberEncoding, TableEncoder
 from trimtab.data.images import decode_image, resize_image
 from trimtab.data.schema import Table
 from trimtab.deployment.bundle import MODEL, find_bundle, read_manifest
-from trimtab.deployment.rows import to_rows
+from trimtab.deployment.rows import Rows, to_rows
 from trimtab.deployment.session import Session
 from trimtab.deployment.signature import name_input
 from trimtab.errors import InputError
@@ -106,9 +107,23 @@ class Predictor:
     def _prepare(self, data: Any) -> tuple[Iterator[dict[str, NDArray[Any]]], tuple[str, ...]]:
         if self.kind == "image":
             return self._picture_feeds(data), ()
-        encoder = TableEncoder.from_dict(self._preprocessing["encoder"])
-        table, warnings = (data, ()) if isinstance(data, Table) else encoder.parse_rows(to_rows(data))
+        encoder = self._encoder
+        table, warnings = (data, ()) if isinstance(data, Table) else encoder.parse_rows(self._rows(data))
         return _table_feeds(encoder, table), warnings
+
+    def _rows(self, data: Any) -> Rows:
+        """Return raw rows without the label column, so that a labelled file may be given as it is."""
+        rows, target = to_rows(data), self._preprocessing.get("target")
+        if target is None or not any(isinstance(row, Mapping) and target in row for row in rows):
+            return rows
+        return [
+            {name: value for name, value in row.items() if name != target} if isinstance(row, Mapping) else row
+            for row in rows
+        ]
+
+    @cached_property
+    def _encoder(self) -> TableEncoder:
+        return TableEncoder.from_dict(self._preprocessing["encoder"])
 
     def _picture_feeds(self, data: Any) -> Iterator[dict[str, NDArray[Any]]]:
         size, channels = int(self._preprocessing["image_size"]), int(self._preprocessing["channels"])

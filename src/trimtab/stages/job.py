@@ -93,10 +93,8 @@ class Features:
 
 
 def raw_inputs(dataset: Dataset, rows: NDArray[np.int64]) -> Any:
-    """Return rows as the delivered model takes them: uint8 [N, H, W, C], or a mapping of columns."""
-    if dataset.images is not None:
-        return dataset.images[rows]
-    return dict(table_of(dataset).take(rows).columns)
+    """Return rows as a predictor takes them: uint8 [N, H, W, C], or a `Table`."""
+    return table_of(dataset).take(rows) if dataset.images is None else dataset.images[rows]
 
 
 def raw_row(dataset: Dataset, row: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def read(job: Job) -> Dataset:
     if job.replay and job.replay.content_hash != dataset.content_hash:
         job.warn(f"the data changed since {job.replay.run}: this run is trained anew, not a repetition")
         job.replay = None
-    job.ledger.append("data", content_hash=dataset.content_hash, rows=len(dataset), cache=None)
+    job.ledger.append("data", content_hash=dataset.content_hash, rows=len(dataset))
     job.console.stage("read", f"{len(dataset):,} rows ready")
     return dataset
 
@@ -100,7 +100,7 @@ def encode(job: Job, dataset: Dataset, split: Split) -> Features:
     else:
         table = table_of(dataset)
         encoder = TableEncoder.fit(table, split.train)
-        meta["encoder"] = encoder.to_dict()
+        meta |= {"encoder": encoder.to_dict(), "target": job.plan.target}
         parts = {name: Rows.of(encoder.encode(table.take(rows[name])), dataset.labels[rows[name]]) for name in rows}
         kwargs = model_kwargs(job.plan, job.facts, in_features=encoder.num_features)
     write_json(job.directory.data / "schema.json", {**meta, "content_hash": dataset.content_hash, "name": dataset.name})
@@ -165,11 +165,12 @@ def reserved_seconds(job: Job, features: Features) -> float:
     """
     macs = _network_macs(job, features)
     evaluated = 3 * len(features.validation) + job.facts.rows * (job.plan.test_fraction or 0.0)
-    rows_seconds = evaluated * (macs / (30e9 * job.facts.threads) + 2e-5)
+    rows_seconds = evaluated * (macs / (_EVALUATION_MACS * job.facts.threads) + 2e-5)
     return min(1.33 * (_FIXED_SECONDS + rows_seconds), max(0.0, job.seconds_left() / 2))
 
 
 _FIXED_SECONDS = 7.0
+_EVALUATION_MACS = 50e9  # per second and thread, in batches
 
 
 def _network_macs(job: Job, features: Features) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,6 +60,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def first(self, count: int) -> Rows:
+        """Return the first rows, at most ``count``, sharing their memory."""
+        return replace(self, inputs=self.inputs[:count], labels=self.labels[:count])
 
     def normalize(self, batch: Tensor) -> Tensor:
         """Return what the network sees: float32 [B, C, H, W] (channels last in memory) or [B, F]."""

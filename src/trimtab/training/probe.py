@@ -14,6 +14,8 @@ from trimtab.training.batches import Rows
 from trimtab.training.steps import Stepper, validate
 
 _MARGIN = 1.03  # the trial is short, and short is fast: caches are warm, nothing else is done
+_MUCH_SLOWER = 2.0
+_VALIDATED = 1024  # rows that the time of a validation is taken from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +37,21 @@ def probe(
 ) -> Probe:
     """Time steps for about ``seconds``.
 
-    bfloat16, when the recipe asks for it, is compared with float32 first and dropped where it is slower: without
-    the instructions for it, it can be hundreds of times slower. ``precision`` skips that comparison.
+    bfloat16, when the recipe asks for it, is compared with float32 first and dropped where it is much slower, as it
+    is without the instructions for it, by up to hundreds of times. The threshold is far from what a busy machine
+    does to three steps, so that the same plan gets the same precision every time. ``precision`` skips the trial.
     """
     chosen = precision or stepper.recipe.precision
     if precision is None and chosen == "bfloat16":
-        trials = {name: _time_steps(stepper.copy(name), 0.0, clock) for name in ("float32", "bfloat16")}
-        chosen = min(trials, key=lambda name: trials[name])
+        plain, half = (_time_steps(stepper.copy(name), 0.0, clock) for name in ("float32", "bfloat16"))
+        chosen = "float32" if half > _MUCH_SLOWER * plain else "bfloat16"
     twin = stepper.copy(chosen)
     step_seconds = _time_steps(twin, seconds, clock)
+    sample = validation.first(_VALIDATED)
     start = clock()
-    validate(twin.model, validation, chosen)
-    return Probe(step_seconds=step_seconds * _MARGIN, validation_seconds=clock() - start, precision=chosen)
+    validate(twin.model, sample, chosen)
+    validation_seconds = (clock() - start) * len(validation) / len(sample)
+    return Probe(step_seconds=step_seconds * _MARGIN, validation_seconds=validation_seconds, precision=chosen)
 
 
 def _time_steps(twin: Stepper, seconds: float, clock: Callable[[], float]) -> float:
