@@ -3,7 +3,7 @@
     python benchmarks/decode.py DATA [--image-size 32] [--repeat 3]
 
 Every repeat starts with an empty cache in a temporary directory; each measurement is a fresh process, imports
-included.
+included. Prints a table and writes it, with command and hardware, to benchmarks/results/decode.json.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from trimtab.machine import describe_machine
+from trimtab.storage import write_json
+
+RESULTS = Path(__file__).parent / "results" / "decode.json"
 
 CODE = """
 import sys
@@ -39,7 +43,11 @@ def main() -> None:
                 command = [sys.executable, "-c", CODE, options.data, str(options.image_size)]
                 subprocess.run(command, check=True, env={**os.environ, "TRIMTAB_CACHE": cache})
                 times[name].append(time.perf_counter() - started)
-    print(describe_machine())
+    machine = describe_machine()
+    write_json(
+        RESULTS, {"command": f"python benchmarks/decode.py {Path(options.data).name}", "machine": machine, **times}
+    )
+    print(machine)
     for name, values in times.items():
         print(f"{name:<7} median {statistics.median(values):.2f} s, {min(values):.2f} to {max(values):.2f}")
 

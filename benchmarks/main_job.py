@@ -3,14 +3,16 @@
     python benchmarks/main_job.py                           # digits only: needs nothing but the installation
     python benchmarks/main_job.py --data DIR --repeat 3     # also DIR/cifar10-train.parquet and DIR/adult-train.csv
 
-Each repeat is a fresh process with another seed (of split, weights and order), so the spread is that of the whole
-method. Prints a table and writes it, with command, versions and hardware, to benchmarks/results/main_job.json.
+Each repeat is a fresh process with an empty cache and another seed (of split, weights and order), so the spread is
+that of the whole method. Prints a table and writes it, with command, versions and hardware, to
+benchmarks/results/main_job.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -28,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="directory with cifar10-train.parquet and adult-train.csv")
     parser.add_argument("--repeat", type=int, default=1, help="processes per data set (default 1)")
-    parser.add_argument("--only", help="run only the job of this name")
+    parser.add_argument("--only", help="run only the job of this name, and write no file")
     options = parser.parse_args()
     rows = []
     for name, arguments in jobs(options.data).items():
@@ -36,6 +38,8 @@ def main() -> None:
             runs = [run(arguments, seed) for seed in range(options.repeat)]
             rows.append(summarize(name, arguments, runs))
             print(format_row(rows[-1]), flush=True)
+    if options.only:
+        return
     command = f"python benchmarks/main_job.py {' '.join(sys.argv[1:])}".strip()
     result = {"command": command, "machine": describe_machine(), "versions": package_versions(), "jobs": rows}
     write_json(RESULTS, result)
@@ -62,7 +66,13 @@ def run(arguments: list[str], seed: int) -> dict:
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "trimtab", "run", *arguments, "--seed", str(seed), "--json"]
         started = time.perf_counter()
-        process = subprocess.run([*command, "--out", f"{directory}/run"], capture_output=True, text=True, check=False)
+        process = subprocess.run(
+            [*command, "--out", f"{directory}/run"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "TRIMTAB_CACHE": f"{directory}/cache"},
+        )
         seconds = time.perf_counter() - started
         if process.returncode not in (0, 3):
             sys.exit(f"{' '.join(command)} exited with {process.returncode}: {process.stderr}")
@@ -85,7 +95,7 @@ def summarize(name: str, arguments: list[str], runs: list[dict]) -> dict:
         "megabytes": spread([run["cost"]["megabytes"] for run in runs]),
         "milliseconds_p95": spread([run["cost"]["milliseconds_p95"] for run in runs]),
         "wall_seconds": spread([run["wall_seconds"] for run in runs]),
-        "int8_drop_points": spread([int8_drop(run["candidates"]) for run in runs]),
+        "int8_drop_points_on_validation": spread([int8_drop(run["candidates"]) for run in runs]),
         "verdicts": [run["verdict"] for run in runs],
     }
 
@@ -103,7 +113,8 @@ def format_row(row: dict) -> str:
         f" ({accuracy['low']:.4f}-{accuracy['high']:.4f}) [first 95% {low:.4f}-{high:.4f}]"
         f"  {row['megabytes']['median']:.3f} MB"
         f"  p95 {row['milliseconds_p95']['median']:.2f} ms  wall {row['wall_seconds']['median']:.1f} s"
-        f" (at most {row['wall_seconds']['high']:.1f})  int8 drop {row['int8_drop_points']['median']:+.2f} points"
+        f" (at most {row['wall_seconds']['high']:.1f})"
+        f"  int8 drop {row['int8_drop_points_on_validation']['median']:+.2f} points on validation"
         f"  {'/'.join(row['verdicts'])}"
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 
 import numpy as np
 import pytest
@@ -118,6 +119,7 @@ def test_a_class_with_one_example(fails, tmp_path):
 def test_unreadable_pictures_are_named_and_stop_the_run(fails, pictures):
     (pictures / "cat" / "broken.jpg").write_bytes(b"not a picture")
     assert "broken.jpg" in fails("run", pictures, "--out", pictures.parent / "run")
+    assert not (pictures.parent / "run").exists(), "nothing is left that could not be continued"
 
 
 def test_unreadable_pictures_can_be_skipped(pictures, tmp_path, capsys):
@@ -219,7 +221,8 @@ def test_a_missed_budget_exits_with_3_and_says_by_how_much(trimtab, tmp_path):
     result = trimtab("run", "wine", *limits, "--out", tmp_path / "wine")
     assert result.returncode == 3, result.stderr
     assert "The budget was MISSED: megabytes" in result.stdout
-    assert "% above 0.001" in result.stdout
+    assert "with a limit of 0.001 (" in result.stdout
+    assert "times the limit)" in result.stdout
     assert (tmp_path / "wine" / "bundle" / "model.onnx").exists()
 
 
@@ -236,7 +239,7 @@ def test_plan_prints_a_plan_that_run_takes(trimtab, people_csv, tmp_path):
 def test_evaluate_prints_the_figures_again(digits_run, capsys):
     assert main(["evaluate", str(digits_run.directory), "--json"]) == 0
     output = capsys.readouterr().out
-    assert "opened 1 time;" in output
+    assert "opened 1 time; the hashes" in output
     assert json.loads(output.splitlines()[-1]) == digits_run.to_dict()
 
 
@@ -247,10 +250,35 @@ def test_predict_pictures(digits_run, tmp_path, capsys):
     paths = []
     for row in (0, 1, 2):
         paths.append(tmp_path / f"{row}.png")
-        Image.fromarray(dataset.images[row, :, :, 0]).resize((32, 32), Image.Resampling.NEAREST).save(paths[-1])
+        Image.fromarray(dataset.images[row, :, :, 0]).save(paths[-1])
     assert main(["predict", str(digits_run.directory), *map(str, paths), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [entry["class"] for entry in answer["predictions"]] == ["0", "1", "2"]
+    expected = digits_run.load().predict(dataset.images[:3])
+    assert [entry["class"] for entry in answer["predictions"]] == expected
+    assert [entry["name"] for entry in answer["predictions"]] == [str(path) for path in paths]
+
+
+def test_predict_takes_a_folder_of_pictures(digits_run, tmp_path, capsys):
+    for name in ("b.png", "a.png"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert main(["predict", str(digits_run.directory), str(tmp_path), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [entry["name"] for entry in answer["predictions"]] == [str(tmp_path / name) for name in ("a.png", "b.png")]
+
+
+def test_a_missing_extra_is_one_sentence(monkeypatch, capsys):
+    for name in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["plan", "digits"]) == 2
+    assert capsys.readouterr().err == (
+        "trimtab: sklearn is not installed; expected it for this; pip install 'trimtab[train]'.\n"
+    )
+
+
+def test_without_a_verb_the_help_is_shown(capsys):
+    assert main([]) == 0
+    assert "trimtab run digits" in capsys.readouterr().out
 
 
 def test_predict_rows_to_a_file(people_run, people_csv, tmp_path, capsys):

@@ -157,6 +157,68 @@ def test_an_unfinished_run_has_no_result_yet(tmp_path):
         trimtab.open_run(tmp_path / "wine")
 
 
+def test_altered_figures_are_refused(people_run, tmp_path):
+    import shutil
+
+    shutil.copytree(people_run.directory, tmp_path / "run")
+    path = tmp_path / "run" / "evaluation" / "metrics.json"
+    path.write_text(path.read_text().replace('"value": 0.', '"value": 0.9', 1))
+    with pytest.raises(IntegrityError, match=r"metrics\.json is not the file that was written"):
+        trimtab.open_run(tmp_path / "run")
+
+
+def test_an_edited_plan_is_carried_out_anew_and_not_repeated(people_run, tmp_path):
+    import shutil
+
+    shutil.copytree(people_run.directory, tmp_path / "run")
+    plan = tmp_path / "run" / "plan.toml"
+    plan.write_text(plan.read_text().replace("steps = 150", "steps = 60"))
+    again = trimtab.run(plan)
+    ledger = Ledger(again.directory / "ledger.jsonl")
+    assert ledger.events("trained")[0]["corrections"][0]["total_steps"] == 60
+    assert not ledger.events("replayed")
+
+
+@pytest.mark.slow
+def test_a_killed_repetition_goes_on_repeating(digits_run, tmp_path):
+    """Repeat a run, kill the repetition in mid-training, and continue it from its own directory."""
+    import shutil
+
+    shutil.copytree(digits_run.directory, tmp_path / "digits")
+    command = [sys.executable, "-m", "trimtab", "run", str(tmp_path / "digits")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    second = tmp_path / "digits-2"
+    while not (second / "history.csv").exists():
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert not (second / "report.html").exists()
+    continued = trimtab.run(second)
+    assert continued.directory == second
+    assert weights(continued) == weights(digits_run)
+    assert Ledger(second / "ledger.jsonl").events("replayed")[0]["is_identical"]
+
+
+def test_a_built_in_name_means_the_built_in_whatever_lies_around(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wine").mkdir()
+    run = trimtab.run("wine", steps=5, out=tmp_path / "out")
+    assert run.plan.data == "wine"
+    assert any("'wine' is the built-in set" in text for text in run.warnings)
+
+
+def test_arrays_predict_where_arrays_trained(tmp_path):
+    random = np.random.default_rng(0)
+    features = random.standard_normal((120, 3))
+    np.savez(tmp_path / "a.npz", X=features, y=(features[:, 0] > 0).astype(int))
+    run = trimtab.run(tmp_path / "a.npz", steps=200, out=tmp_path / "run")
+    chosen = run.load().predict(features)
+    assert np.mean([name == str(int(row[0] > 0)) for name, row in zip(chosen, features, strict=True)]) > 0.85
+    with pytest.raises(InputError, match=r"the array is float64 \[2, 5\]; expected \[N, 3\], a column each for x0"):
+        run.load().predict(np.zeros((2, 5)))
+
+
 def test_an_altered_bundle_is_refused(people_run, tmp_path):
     import shutil
 

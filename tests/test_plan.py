@@ -30,7 +30,7 @@ def test_all_mistakes_are_named_at_once(tmp_path):
     with pytest.raises(InputError) as caught:
         Plan.from_toml(path)
     assert str(caught.value) == (
-        f"{path}: 'minuts' is not a setting did you mean 'minutes'?; steps is 'many', not a whole number; "
+        f"{path}: 'minuts' is not a setting (did you mean 'minutes'?); steps is 'many', not a whole number; "
         "threads is True, not a whole number; there is no 'data'; expected the names and types that `trimtab plan` "
         "prints; correct the file."
     )

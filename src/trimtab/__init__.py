@@ -50,3 +50,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'trimtab' has no attribute '{name}'")
     return getattr(import_module(f"trimtab.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those that were not imported yet."""
+    return __all__

@@ -1,7 +1,5 @@
 """``python -m trimtab``: the command line without its script."""
 
-import sys
+from trimtab.cli import entry
 
-from trimtab.cli import main
-
-sys.exit(main())
+entry()

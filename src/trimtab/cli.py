@@ -7,7 +7,10 @@ was missed; 1 an exported model differs from the trained one; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
+import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -49,13 +52,30 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"trimtab: {message}\n")
 
 
+def entry() -> NoReturn:
+    """Run `main` for the console script, and leave without the second that torch takes to clean up.
+
+    Everything written is on the disk by then.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed, or its reader is gone
+            stream.flush()
+    os._exit(code)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     started = time.monotonic()
-    options, unknown = _parser().parse_known_args(arguments)
+    parser = _parser()
+    if not (sys.argv[1:] if arguments is None else arguments):
+        parser.print_help()
+        return 0
+    options, unknown = parser.parse_known_args(arguments)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    options.started = started
+    words = sys.argv[1:] if arguments is None else arguments
+    options.started, options.command = started, shlex.join(["trimtab", *words])
     try:
         code: int = options.act(options)
         sys.stdout.flush()
@@ -63,7 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrimtabError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing is lost: the same command goes on from the newest checkpoint.", 130)
+        is_run = options.act is verbs.VERBS["run"].act
+        return _fail("interrupted" + ("; the same command goes on from what is there." if is_run else "."), 130)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        return _fail(f"{error.name} is not installed; expected it for this; pip install 'trimtab[{extra}]'.", 2)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; Python would complain on exit
         return 0
@@ -73,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename or 'the output'} {_SENTENCES[error.errno]}", 2)
 
 
+_EXTRAS = dict.fromkeys(("torch", "sklearn", "pyarrow", "onnx", "matplotlib", "jinja2", "tqdm"), "train")
+_EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "anyio", "python_multipart"), "serve")
 _SENTENCES = {
     errno.ENOSPC: "does not fit on the disk; expected free space; make room, then the same command goes on.",
     errno.EDQUOT: "does not fit into your quota; expected free space; make room, then the same command goes on.",

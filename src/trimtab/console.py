@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from trimtab.budget import Verdict
+from trimtab.budget import Verdict, VerdictLine
 
 _COLUMNS = (("epoch", 7), ("train loss", 11), ("val loss", 9), ("val acc", 8), ("lr", 9), ("used", 8), ("left", 8))
 
@@ -48,8 +48,8 @@ class Console:
             self._has_header = True
         values = (
             f"{row['epoch']:.1f}",
-            f"{row['train_loss']:.4f}",
-            f"{row['validation_loss']:.4f}",
+            _loss(row["train_loss"]),
+            _loss(row["validation_loss"]),
             f"{100 * (row['validation_accuracy'] or 0):.2f}%",
             f"{row['learning_rate']:.2e}",
             _seconds(row["seconds"]),
@@ -92,10 +92,21 @@ def verdict_table(verdict: Verdict) -> str:
     lines = [f"{'':<14}{'limit':>12}{'measured':>12}   verdict"]
     for line in verdict.lines:
         limit = "none" if line.limit is None else f"{line.limit:.4g}"
-        word = "-" if line.limit is None else "met" if line.is_met else f"MISSED by {100 * line.excess:.3g}%"
+        word = "-" if line.limit is None else "met" if line.is_met else f"MISSED, {describe_excess(line)}"
         lines.append(f"{line.name:<14}{limit:>12}{line.measured:>12.4g}   {word}")
     return "\n".join(lines)
 
 
+def describe_excess(line: VerdictLine) -> str:
+    """Return how far a measurement is above its limit: in percent, or as a multiple when it is far."""
+    if line.excess < 1:
+        return f"{100 * line.excess:.3g}% above"
+    return f"{line.excess + 1:.3g} times the limit"
+
+
+def _loss(loss: float | None) -> str:
+    return "no number" if loss is None else f"{loss:.4f}"
+
+
 def _seconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds:.0f} s"
+    return "-" if seconds is None else f"{max(0.0, seconds):.0f} s"

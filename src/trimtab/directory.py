@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from trimtab.plan import Plan
 from trimtab.storage import write_text
 
 _LOCK = ".lock"
+_BEAT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -105,12 +109,31 @@ class Claim:
     seconds_spent: float
     lock: int
 
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Touch the lock file every second, as a sign of life for `_seconds_spent`; give the lock back at the end."""
+        stopped = threading.Event()
+        path = self.directory.path / _LOCK
+
+        def beat() -> None:
+            while not stopped.wait(_BEAT_SECONDS):
+                path.touch()
+
+        thread = threading.Thread(target=beat, name="trimtab-alive", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
+            self.release()
+
     def release(self) -> None:
         """Give the lock back."""
         os.close(self.lock)
 
 
-def claim(wanted: Path, plan: Plan, text: str) -> Claim:
+def claim(wanted: Path, plan: Plan, text: str, *, replay_of: str | None = None) -> Claim:
     """Return ``wanted`` or the next free name after it (``-2``, ``-3``, ...), locked.
 
     Parameters
@@ -120,31 +143,52 @@ def claim(wanted: Path, plan: Plan, text: str) -> Claim:
     plan, text
         The resolved plan, and its TOML to write into a new directory. An unfinished directory with an equal plan,
         that no living process holds, is taken up again.
+    replay_of
+        The run that is to be repeated; a directory that repeats another run, or none, is not taken up.
 
     Raises
     ------
     OutputError
         If the directory cannot be made or written to.
     """
-    for candidate in _names(wanted):
+    for candidate in _names(wanted.resolve() if wanted.name in ("", "..") else wanted):
         directory = RunDirectory(candidate)
         try:
             candidate.mkdir(parents=True)
         except FileExistsError:
-            if not candidate.is_dir() or not _can_be_resumed(directory, plan):
+            if not candidate.is_dir() or not _can_be_resumed(directory, plan, replay_of):
                 continue
         except OSError as error:
             raise _unwritable(candidate, error) from error
-        lock = _lock(directory)
-        if lock is None:
-            continue
+        claimed = _take(directory, plan, text, replay_of)
+        if claimed is not None:
+            return claimed
+    raise AssertionError("names do not end")
+
+
+def _take(directory: RunDirectory, plan: Plan, text: str, replay_of: str | None) -> Claim | None:
+    """Lock a directory and make it ready; ``None`` when another process has it, or had it until just now."""
+    try:
+        lock = directory.lock()
+    except OSError as error:
+        raise _unwritable(directory.path, error) from error
+    if lock is None:
+        return None
+    try:
+        if not _can_be_resumed(directory, plan, replay_of):  # it may have been finished since we looked
+            os.close(lock)
+            return None
+        for leftover in directory.path.rglob(".*.tmp"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         ledger = Ledger(directory.ledger)
         is_resumed = directory.plan.exists()
-        spent = _seconds_spent(directory, ledger) if is_resumed else 0.0
         if not is_resumed:
             write_text(directory.plan, text)
+        spent = _seconds_spent(directory, ledger)
         return Claim(directory=directory, ledger=ledger, is_resumed=is_resumed, seconds_spent=spent, lock=lock)
-    raise AssertionError("names do not end")
+    except BaseException:
+        os.close(lock)
+        raise
 
 
 def find(path: str | Path) -> RunDirectory:
@@ -175,35 +219,28 @@ def _names(wanted: Path) -> Iterator[Path]:
         number += 1
 
 
-def _lock(directory: RunDirectory) -> int | None:
-    try:
-        return directory.lock()
-    except OSError as error:
-        raise _unwritable(directory.path, error) from error
-
-
 def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"{path} cannot be written to ({error.strerror})", "a directory for the run", "choose another with --out"
     )
 
 
-def _can_be_resumed(directory: RunDirectory, plan: Plan) -> bool:
+def _can_be_resumed(directory: RunDirectory, plan: Plan, replay_of: str | None) -> bool:
     if not directory.plan.exists():  # empty, or left by a process killed between two instructions
-        return all(entry.name == _LOCK for entry in directory.path.iterdir())
+        return all(entry.name == _LOCK or entry.suffix == ".tmp" for entry in directory.path.iterdir())
     try:
-        return not directory.is_finished and Plan.from_toml(directory.plan) == plan
+        if directory.is_finished or Plan.from_toml(directory.plan) != plan:
+            return False
+        started = Ledger(directory.ledger).events("started")
     except TrimtabError:
         return False
+    return not started or started[-1].get("replay_of") == replay_of
 
 
 def _seconds_spent(directory: RunDirectory, ledger: Ledger) -> float:
-    """Add up the attempts: from each start to the last sign of life before the next."""
-    events = ledger.events()
-    starts = [index for index, event in enumerate(events) if event["event"] == "started"]
-    spent = 0.0
-    for start, following in zip(starts, [*starts[1:], len(events)], strict=True):
-        spent += float(events[following - 1]["time"]) - float(events[start]["time"])
-    if directory.history.exists() and events:
-        spent += max(0.0, directory.history.stat().st_mtime - float(events[-1]["time"]))
-    return spent
+    """Return the seconds of earlier attempts: what the last one started with, and until its last sign of life."""
+    started = ledger.events("started")
+    if not started:
+        return 0.0
+    last_sign = max(float(ledger.events()[-1]["time"]), (directory.path / _LOCK).stat().st_mtime)
+    return float(started[-1].get("seconds_before", 0.0)) + max(0.0, last_sign - float(started[-1]["time"]))

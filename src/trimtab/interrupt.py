@@ -17,21 +17,27 @@ def interruptible(console: Console) -> Iterator[Callable[[], bool]]:
 
     Outside the main thread, where Python allows no handlers, the answer is always no.
     """
-    wanted = threading.Event()
+    wanted, told = threading.Event(), threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
+        """Only note the wish: whatever was interrupted may be in the middle of printing."""
         if wanted.is_set():
             raise KeyboardInterrupt
         wanted.set()
-        console.close_bar()
-        console.note("stopping: finishing with what there is (Ctrl-C again ends at once; the run can be resumed)")
+
+    def is_wanted() -> bool:
+        if wanted.is_set() and not told.is_set():
+            told.set()
+            console.close_bar()
+            console.note("stopping: finishing with what there is (Ctrl-C again ends at once; the run can be resumed)")
+        return wanted.is_set()
 
     if threading.current_thread() is not threading.main_thread():
-        yield wanted.is_set
+        yield is_wanted
         return
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield wanted.is_set
+        yield is_wanted
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -25,8 +25,8 @@ class Ledger:
     Parameters
     ----------
     path
-        The file; it is made at the first `append`. A torn last line, left by a killed process, is cut off when
-        the ledger is opened, and the cut is recorded.
+        The file; it is made at the first `append`. Reading changes nothing. A torn last line, left by a killed
+        process, is passed over; the first `append` cuts it off and records that.
     clock
         Seconds since the epoch; only written down, nothing depends on it.
 
@@ -40,11 +40,7 @@ class Ledger:
         self.path = path
         self._clock = clock
         self._events: list[dict[str, Any]] = []
-        torn = self._read()
-        if torn:
-            with path.open("r+b") as file:
-                file.truncate(path.stat().st_size - torn)
-            self.append("torn_line_removed", bytes=torn)
+        self._torn_bytes = self._read()
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one event and wait until it is on the disk.
@@ -54,6 +50,7 @@ class Ledger:
         ValueError
             If a field is not JSON (NaN and infinity are not).
         """
+        self._remove_torn_line()
         entry = {"sequence": len(self._events), "time": round(self._clock(), 3), "event": event, **fields}
         entry["previous"] = self._events[-1]["hash"] if self._events else _FIRST
         entry["hash"] = _hash(entry)
@@ -63,6 +60,13 @@ class Ledger:
             file.flush()
             os.fsync(file.fileno())
         self._events.append(json.loads(json.dumps(entry)))
+
+    def _remove_torn_line(self) -> None:
+        torn, self._torn_bytes = self._torn_bytes, 0
+        if torn:
+            with self.path.open("r+b") as file:
+                file.truncate(self.path.stat().st_size - torn)
+            self.append("torn_line_removed", bytes=torn)
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return the events in order; with a name, only those."""

@@ -10,23 +10,27 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from trimtab.budget import Cost, Verdict
 from trimtab.console import Console
 from trimtab.directory import RunDirectory, claim, find
-from trimtab.errors import InputError, nearest
-from trimtab.plan import Plan
+from trimtab.errors import InputError, IntegrityError, TrimtabError, nearest
+from trimtab.ledger import Ledger
+from trimtab.plan import Plan, check_types
+from trimtab.storage import sha256_file
 
 if TYPE_CHECKING:
     from trimtab.data import Source
     from trimtab.deployment import Predictor
     from trimtab.evaluation import Evaluation
     from trimtab.planning import Facts
-    from trimtab.stages.job import Replay
+    from trimtab.stages.job import Job, Replay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,7 @@ def run(
     out: str | Path | None = None,
     console: Console | None = None,
     started: float | None = None,
+    command: str | None = None,
     **settings: Any,
 ) -> Run:
     """Train the best model that fits the budget, measure it, and write it with its evidence to a run directory.
@@ -101,8 +106,14 @@ def run(
         Where progress goes; quiet unless given.
     started
         ``time.monotonic()`` at which the budget's clock started; now unless given.
+    command
+        What the user typed, for the report.
     **settings
         Fields of `Plan`, such as ``minutes=2``.
+
+    Notes
+    -----
+    Sets the number of torch's threads for the whole process, and ``OMP_WAIT_POLICY`` in its environment.
 
     Raises
     ------
@@ -116,8 +127,9 @@ def run(
     request, replay, out = _request(data, plan, settings, out)
     source, facts, resolved, reasons = prepare(request)
     name = out or Path("runs") / source.name
-    claimed = claim(Path(name), resolved, plan_text(resolved, reasons))
-    try:
+    replay_of = replay.run if replay else None
+    claimed = claim(Path(name), resolved, plan_text(resolved, reasons), replay_of=replay_of)
+    with claimed.alive():
         from trimtab.stages.job import Job
 
         job = Job(
@@ -131,26 +143,25 @@ def run(
             started=started - claimed.seconds_spent,
             is_resumed=claimed.is_resumed,
             replay=replay,
+            command=command or f"trimtab run {quote(str(claimed.directory.plan))}",
         )
         return _run_stages(job)
-    finally:
-        claimed.release()
 
 
-def _run_stages(job: Any) -> Run:
+def _run_stages(job: Job) -> Run:
     from trimtab import stages
 
-    stages.announce(job)
-    dataset = stages.read(job)
-    split = stages.divide(job, dataset)
-    features = stages.encode(job, dataset, split)
-    artifact = stages.train_model(job, features)
+    with _leaving_nothing(job):
+        stages.announce(job)
+        dataset = stages.read(job)
+        split = stages.divide(job, dataset)
+        features = stages.encode(job, dataset, split)
+    artifact = stages.train_model(job, features, split)
     candidates = stages.export_candidates(job, dataset, artifact, features)
     delivered = stages.choose(job, candidates, features)
     evaluation = stages.measure(job, dataset, split, artifact, delivered)
     cost, verdict = stages.deliver(job, artifact, delivered, evaluation)
     stages.write_page(job, dataset, split, verdict)
-    shutil.rmtree(job.directory.checkpoints, ignore_errors=True)
     return Run(
         directory=job.directory.path,
         plan=job.plan,
@@ -159,6 +170,17 @@ def _run_stages(job: Any) -> Run:
         verdict=verdict,
         warnings=tuple(job.warnings),
     )
+
+
+@contextmanager
+def _leaving_nothing(job: Job) -> Iterator[None]:
+    """Remove a new directory when the data turn out to be unusable: there is nothing in it to go on with."""
+    try:
+        yield
+    except TrimtabError:
+        if not job.is_resumed:
+            shutil.rmtree(job.directory.path, ignore_errors=True)
+        raise
 
 
 def prepare(request: Plan) -> tuple[Source, Facts, Plan, dict[str, str]]:
@@ -212,16 +234,27 @@ def open_run(path: str | Path) -> Run:
     directory = find(path)
     if not directory.is_finished:
         raise InputError(
-            f"the run at {path} is not finished", "a finished run", f"continue it with `trimtab run {directory.plan}`"
+            f"the run at {path} is not finished",
+            "a finished run",
+            f"continue it with `trimtab run {quote(str(directory.plan))}`",
         )
     manifest = load(directory.path).manifest
-    evaluation = json.loads((directory.evaluation / "metrics.json").read_text())
+    ledger = Ledger(directory.ledger)
+    figures = directory.evaluation / "metrics.json"
+    if sha256_file(figures) != ledger.events("delivered")[-1]["metrics_sha256"]:
+        raise IntegrityError(
+            f"{figures} is not the file that was written",
+            "the hash that the ledger holds",
+            "restore it from a copy, or repeat the run",
+        )
+    evaluation = json.loads(figures.read_text())
     return Run(
         directory=directory.path,
         plan=Plan.from_toml(directory.plan),
         evaluation=Evaluation.from_dict(evaluation),
         cost=Cost.from_dict(manifest["cost"]),
         verdict=Verdict.from_dict(manifest["verdict"]),
+        warnings=tuple(dict.fromkeys(event["text"] for event in ledger.events("warning"))),
     )
 
 
@@ -231,6 +264,8 @@ def _request(
     """Return the plan to resolve, what to repeat, and the directory asked for."""
     file = _plan_file(data)
     if file is not None:
+        if plan is not None:
+            raise TypeError(f"run() was given the plan in {file} and another one; expected one; leave one out.")
         return _repeat(file, settings, out)
     return plan_to_resolve(data, settings, plan), None, out
 
@@ -247,21 +282,30 @@ def plan_to_resolve(data: str | Path, settings: Mapping[str, Any], plan: Plan | 
     for name in settings:
         if name not in known:
             raise TypeError(f"run() has no setting '{name}'; expected a field of Plan; {nearest(name, known)}use one.")
+    check_types(settings)
     file = _plan_file(data)
     if file is not None:
         return dataclasses.replace(Plan.from_toml(file), **settings)
-    located = Path(data)
-    text = str(located.resolve()) if located.exists() else str(data)
+    is_path = not _is_builtin(data) and Path(data).exists()
+    text = str(Path(data).resolve()) if is_path else str(data)
     base = Plan(data=text) if plan is None else dataclasses.replace(plan, data=text)
     return dataclasses.replace(base, **settings)
 
 
 def _plan_file(data: str | Path) -> Path | None:
     """Return the plan that is meant: a TOML file, or that of a run directory."""
+    if _is_builtin(data):
+        return None
     if str(data).endswith(".toml"):
         return Path(data)
     directory = RunDirectory(Path(data))
     return directory.plan if directory.plan.exists() and directory.ledger.exists() else None
+
+
+def _is_builtin(data: str | Path) -> bool:
+    from trimtab.data.builtin import BUILTINS
+
+    return isinstance(data, str) and data in BUILTINS
 
 
 def _repeat(
@@ -274,5 +318,5 @@ def _repeat(
     directory = RunDirectory(path.parent)
     if path.name != directory.plan.name or not directory.ledger.exists():
         return plan, None, out
-    replay = Replay.of(directory) if not settings else None
+    replay = Replay.of(directory, plan)
     return plan, replay, out or directory.path

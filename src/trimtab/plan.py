@@ -7,6 +7,7 @@ Fields without a default decision (a column name, a limit) may stay ``None`` for
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -117,16 +118,35 @@ class Plan:
         return cls(**values)
 
 
+def check_types(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of the wrong type; ``None`` leaves one open.
+
+    Raises
+    ------
+    TypeError
+        If one is: all mistakes at once.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    mistakes = _mistakes({"data": "", **given})
+    if mistakes:
+        raise TypeError(f"{'; '.join(mistakes)}; expected the types of Plan; correct them.")
+
+
 def _mistakes(values: Mapping[str, Any]) -> list[str]:
     hints = get_type_hints(Plan)
     known = {entry.name for entry in fields(Plan)}
-    found = [f"'{name}' is not a setting {nearest(name, known)}".strip() for name in values if name not in known]
+    found = [f"'{name}' is not a setting{_hint(name, known)}" for name in values if name not in known]
     found += [
         f"{name} is {value!r}, not {_type_name(hints[name])}"
         for name, value in values.items()
         if name in known and not _fits(value, hints[name])
     ]
     return found + ([] if "data" in values else ["there is no 'data'"])
+
+
+def _hint(name: str, known: set[str]) -> str:
+    suggestion = nearest(name, known).strip()
+    return f" ({suggestion})" if suggestion else ""
 
 
 def _allowed(hint: Any) -> tuple[type, ...]:
@@ -155,8 +175,13 @@ def _toml_line(name: str, value: Any, comment: str) -> str:
 
 def _toml_value(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + " }" if value else "{}"
+        items = ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items())
+        return f"{{ {items} }}" if items else "{}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     # JSON's text for text, numbers and booleans is TOML's, given that DEL, which TOML refuses raw, is escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)

@@ -15,6 +15,8 @@ from trimtab.machine import available_threads
 from trimtab.storage import write_text
 
 _SHOWN = 20
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_SUFFIXES = ", ".join(_PICTURES)
 
 
 def predict_files(run: str, inputs: list[str], *, out: str | None, as_json: bool) -> int:
@@ -28,6 +30,8 @@ def predict_files(run: str, inputs: list[str], *, out: str | None, as_json: bool
     from trimtab.console import Console
 
     predictor = load(run, threads=available_threads())
+    if predictor.kind == "image":
+        inputs = _expand(inputs)
     names, probabilities, warnings = _predict(predictor, inputs)
     console = Console()
     for warning in warnings:
@@ -44,6 +48,31 @@ def predict_files(run: str, inputs: list[str], *, out: str | None, as_json: bool
     return 0
 
 
+def _expand(inputs: list[str]) -> list[str]:
+    """Return the inputs with folders replaced by the pictures in them."""
+    names: list[str] = []
+    for name in inputs:
+        if not Path(name).is_dir():
+            names.append(name)
+            continue
+        found = sorted(str(path) for path in Path(name).rglob("*") if path.suffix.lower() in _PICTURES)
+        if not found:
+            raise InputError(f"the folder {name} holds no picture", f"files ending in {_SUFFIXES}", "give another")
+        names += found
+    return names
+
+
+def _read_array(name: str) -> NDArray[Any]:
+    try:
+        with np.load(name, allow_pickle=False) as arrays:
+            values: NDArray[Any] = arrays["X"]
+            return values
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{name} cannot be read", "an .npz file with an array X of numbers", "write it anew"
+        ) from error
+
+
 def _predict(predictor: Predictor, inputs: list[str]) -> tuple[list[str], NDArray[np.float32], tuple[str, ...]]:
     if predictor.kind == "image":
         probabilities, warnings = predictor.predict_proba_with_warnings(inputs)
@@ -52,7 +81,8 @@ def _predict(predictor: Predictor, inputs: list[str]) -> tuple[list[str], NDArra
         raise InputError(
             f"there are {len(inputs)} inputs", "one CSV or Parquet file, since this model reads tables", "give one"
         )
-    probabilities, warnings = predictor.predict_proba_with_warnings(inputs[0])
+    data = _read_array(inputs[0]) if inputs[0].endswith(".npz") else inputs[0]
+    probabilities, warnings = predictor.predict_proba_with_warnings(data)
     return [f"row {number + 1}" for number in range(len(probabilities))], probabilities, warnings
 
 

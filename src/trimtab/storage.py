@@ -1,6 +1,6 @@
 """Files that are either whole or absent: atomic writes, fsync, content hashes.
 
-A process killed at any moment leaves the old content or the new, never half of one; leftovers end in ``.tmp``.
+A process killed at any moment leaves no half of a file or directory under its name; leftovers end in ``.tmp``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def write_json(path: Path, content: Any) -> None:
 def new_directory(path: Path) -> Iterator[Path]:
     """Give a temporary directory that takes the name ``path`` when the block ends without an error.
 
-    An existing directory of that name is replaced. The files are on the disk before the name is theirs.
+    The files are on the disk before the name is theirs. An existing directory of that name is replaced by two
+    renames: a process killed between them leaves no directory of that name, never half of one.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
+from shlex import quote
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -72,7 +73,14 @@ def _run(options: argparse.Namespace) -> int:
     from trimtab.console import Console
     from trimtab.pipeline import run
 
-    result = run(options.data, out=options.out, console=Console(), started=options.started, **_settings(options))
+    result = run(
+        options.data,
+        out=options.out,
+        console=Console(),
+        started=options.started,
+        command=options.command,
+        **_settings(options),
+    )
     _print_result(result)
     if options.json:
         print(json.dumps(result.to_dict()))
@@ -80,27 +88,28 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _print_result(result: Run) -> None:
-    from trimtab.console import verdict_table
+    from trimtab.console import describe_excess, verdict_table
 
     directory = result.directory
     print(f"\n{result.evaluation.to_table()}\n\n{verdict_table(result.verdict)}\n")
     if not result.verdict.is_met:
         parts = [
-            f"{line.name} {line.measured:.4g}, {100 * line.excess:.3g}% above {line.limit:.4g}"
+            f"{line.name} {line.measured:.4g} with a limit of {line.limit:.4g} ({describe_excess(line)})"
             for line in result.verdict.excesses
         ]
         print(f"The budget was MISSED: {'; '.join(parts)}. The best model found is delivered and marked so.\n")
+    shown = quote(str(directory))
     print(f"report     {directory / 'report.html'}")
     print(f"model      {directory / 'bundle'} ({result.cost.megabytes:.3g} MB)")
-    print(f"repeat     trimtab run {directory / 'plan.toml'}")
-    print(f"next       trimtab serve {directory}    or    trimtab predict {directory} {_example_input(result)}")
+    print(f"repeat     trimtab run {quote(str(directory / 'plan.toml'))}")
+    print(f"next       trimtab serve {shown}    or    trimtab predict {shown} {_example_input(result)}")
 
 
 def _example_input(result: Run) -> str:
     """Return something that exists to predict for, if there is something."""
     mistake = result.directory / "evaluation" / "mistakes" / "00.png"
     if mistake.exists():
-        return str(mistake)
+        return quote(str(mistake))
     return "PICTURE.jpg" if result.plan.image_size else "ROWS.csv"
 
 
@@ -142,7 +151,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     result = open_run(options.run)
     openings = len(Ledger(result.directory / "ledger.jsonl").events("test_opened"))
     print(f"{result.directory}: the delivered model on {result.evaluation.rows:,} sealed test rows")
-    print(f"(the test rows were opened {openings} time{'s' if openings != 1 else ''}; every file has its hash)\n")
+    times = f"{openings} time{'s' if openings != 1 else ''}"
+    print(f"(the test rows were opened {times}; the hashes of model and figures are right)\n")
     print(f"{result.evaluation.to_table()}\n\n{verdict_table(result.verdict)}")
     if options.json:
         print(json.dumps(result.to_dict()))

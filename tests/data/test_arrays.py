@@ -152,7 +152,8 @@ def test_infinite_features_are_refused(write) -> None:
     features[3, 1] = np.inf
     assert message(write(X=features, y=LABELS)) == (
         "the column 'x1' of data.npz has 1 infinite value (the first in row 4); "
-        "expected finite numbers, or empty cells where a value is missing; correct these cells or empty them."
+        "expected finite numbers below 1e30, or empty cells where a value is missing; correct these cells or empty "
+        "them."
     )
 
 

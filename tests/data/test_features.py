@@ -66,7 +66,8 @@ def test_infinite_values_in_several_columns_are_counted() -> None:
         select_features({"good": GOOD, "b": bad, "c": -bad}, origin="t.csv")
     assert str(caught.value) == (
         "the column 'b' of t.csv has 1 infinite value (the first in row 2; 1 more columns have some too); "
-        "expected finite numbers, or empty cells where a value is missing; correct these cells or empty them."
+        "expected finite numbers below 1e30, or empty cells where a value is missing; correct these cells or empty "
+        "them."
     )
 
 
@@ -76,4 +77,29 @@ def test_number_column_spoiled_by_words_is_noticed() -> None:
     assert warnings == (
         "the column 'age' is read as categories: 2 of its cells are no numbers ('-', 'unknown'); "
         "empty these cells to have it read as numbers",
+    )
+
+
+def test_values_that_float32_cannot_hold_are_refused() -> None:
+    columns = {"a": np.array([1e200, 2.0, 3.0]), "b": np.array([1.0, 2.0, 2.5])}
+    with pytest.raises(InputError, match=r"the column 'a' of t\.csv has 1 infinite value"):
+        select_features(columns, origin="t.csv")
+
+
+def test_dates_are_left_out_and_named() -> None:
+    days = [f"2024-{1 + day % 12:02d}-{1 + day % 28:02d}" for day in range(300)]
+    columns = {"signup": np.array(days, dtype=object), "b": np.arange(300) % 7.0}
+    table, warnings = select_features(columns, origin="t.csv")
+    assert list(table.columns) == ["b"]
+    assert any("signup" in text and "dates, which are not used as such" in text for text in warnings)
+
+
+def test_texts_that_hardly_repeat_are_left_out_and_frequent_ones_kept() -> None:
+    household = [f"H{row // 3}" for row in range(900)]
+    city = ["Rome" if row % 3 else f"village {row % 600}" for row in range(900)]
+    columns = {"household": np.array(household, dtype=object), "city": np.array(city, dtype=object)}
+    table, warnings = select_features(columns, origin="t.csv")
+    assert list(table.columns) == ["city"]
+    assert any(
+        "household" in text and "over 100 different texts, most in fewer than 10 rows" in text for text in warnings
     )

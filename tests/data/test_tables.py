@@ -148,7 +148,8 @@ def test_infinite_values_are_refused_by_column_count_and_row(write_csv) -> None:
     text = TEXT.replace("50", "inf").replace("22", "-Infinity")
     assert message(write_csv(text), target="Churn") == (
         "the column 'age' of churn.csv has 2 infinite values (the first in row 3); "
-        "expected finite numbers, or empty cells where a value is missing; correct these cells or empty them."
+        "expected finite numbers below 1e30, or empty cells where a value is missing; correct these cells or empty "
+        "them."
     )
 
 

@@ -1,4 +1,6 @@
 import dataclasses
+import math
+import re
 
 import pytest
 
@@ -76,8 +78,9 @@ def test_bfloat16_only_where_the_processor_has_it():
 
 def test_pictures_are_never_enlarged():
     assert resolve(plan(), DIGITS)[0].image_size == 8
-    small = dataclasses.replace(PHOTOS, side=50)
-    assert resolve(plan(minutes=1000), small)[0].image_size == 48
+    for side, size in ((50, 48), (20, 20)):
+        small = dataclasses.replace(PHOTOS, side=side)
+        assert resolve(plan(minutes=1000), small)[0].image_size == size
 
 
 def test_an_impossible_choice_names_the_possible_ones():
@@ -94,7 +97,25 @@ def test_a_network_for_pictures_is_refused_for_a_table():
         resolve(plan(model="cnn"), TABLE)
 
 
-@pytest.mark.parametrize(("name", "value"), [("minutes", -1), ("test_fraction", 0.95), ("dropout", 1.5), ("steps", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("minutes", -1), ("test_fraction", 0.95), ("dropout", 1.5), ("steps", 0), ("max_drop", math.inf), ("seed", 2**40)],
+)
 def test_a_number_out_of_range_is_refused(name, value):
-    with pytest.raises(InputError, match=f"^{name} is {value}; expected a number above 0, at most"):
+    with pytest.raises(
+        InputError, match=f"^{name} is {re.escape(format(value, 'g'))}; expected a number above 0, at most"
+    ):
         resolve(plan(**{name: value}), TABLE)
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(InputError, match=r"add up to 1\.2; expected a sum below 0\.95"):
+        resolve(plan(validation_fraction=0.6, test_fraction=0.6), TABLE)
+
+
+@pytest.mark.parametrize("options", [{"foo": 1}, {"hidden": ["a"]}, {"hidden": 3}])
+def test_options_that_the_model_does_not_take_are_refused(options):
+    with pytest.raises(
+        InputError, match=r"^options are .*; expected arguments of mlp, such as \{ hidden = \[64, 32\] \}"
+    ):
+        resolve(plan(options=options), TABLE)

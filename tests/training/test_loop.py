@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import math
 
@@ -14,13 +15,26 @@ def digest(trained):
 
 
 class Clock:
-    """Time that passes only as steps are done: ``cost(step)`` seconds each."""
+    """Time that passes as steps are done, ``cost(step)`` seconds each, and whenever the probe reads it."""
 
-    def __init__(self, budget, cost=lambda step: 1.0):
-        self.now, self.budget, self.cost = 0.0, budget, cost
+    def __init__(self, budget, cost=lambda step: 1.0, probe=1.0):
+        self.now, self.budget, self.cost, self.probe = 0.0, budget, cost, probe
 
     def watch(self, **calls):
-        return Watch(clock=lambda: self.now, seconds_left=lambda: self.budget - self.now, on_step=self.tick, **calls)
+        return Watch(
+            clock=self.read,
+            seconds_left=lambda: self.budget - self.now,
+            on_step=self.tick,
+            on_probe=self.end_probe,
+            **calls,
+        )
+
+    def read(self):
+        self.now += self.probe
+        return self.now
+
+    def end_probe(self, trial):
+        self.probe = 0.0
 
     def tick(self, done, total):
         self.now += self.cost(done)
@@ -120,12 +134,63 @@ def test_a_run_stopped_by_the_user_is_repeated_too(pictures, network, recipe):
     stopped = train(*network, *pictures, recipe(steps=50), watch=_stop_after(33))
     assert stopped.ending == "stopped by the user"
     assert stopped.history[-1]["step"] == 33
-    assert digest(train(*network, *pictures, recipe(steps=50), replay=stopped.corrections)) == digest(stopped)
+    replayed = train(*network, *pictures, recipe(steps=50), replay=stopped.corrections)
+    assert digest(replayed) == digest(stopped)
+    assert replayed.corrections == stopped.corrections
 
 
 def _stop_after(step):
     seen = []
     return Watch(on_step=lambda done, total: seen.append(done), wants_to_stop=lambda: seen[-1] >= step)
+
+
+def test_the_time_of_the_probe_is_not_taken_for_steps(pictures, network, recipe):
+    clock = Clock(400.0, probe=10.0)
+    trained = train(*network, *pictures, recipe(steps=None), watch=clock.watch())
+    assert clock.now <= 400
+    totals = [correction.total_steps for correction in trained.corrections]
+    assert totals == sorted(totals), "a slow probe is corrected upwards only"
+
+
+@pytest.mark.parametrize("patience", [0, 100])
+def test_a_slow_stretch_does_not_shorten_the_run_for_good(pictures, network, recipe, patience):
+    clock = Clock(400.0, cost=lambda step: 4.0 if 40 <= step < 50 else 1.0)
+    train(*network, *pictures, recipe(steps=None, patience=patience), watch=clock.watch())
+    assert 0.93 * 400 <= clock.now <= 400
+
+
+def test_an_end_brought_forward_is_not_put_off_again(pictures, network, recipe):
+    training, validation = pictures
+    labels = validation.labels.clone()
+    labels[:20] = labels[:20].flip(0)  # hard enough that validation stalls while there is much time left
+    hard = dataclasses.replace(validation, labels=labels)
+    trained = train(*network, training, hard, recipe(steps=None, patience=2), watch=Clock(5000.0).watch())
+    stalls = [index for index, entry in enumerate(trained.corrections) if "no better" in entry.reason]
+    assert stalls
+    assert all("faster" not in entry.reason for entry in trained.corrections[stalls[0] :])
+
+
+def test_a_loss_that_stops_being_a_number_keeps_the_best_weights_before(
+    pictures, network, recipe, tmp_path, monkeypatch
+):
+    settings = recipe(steps=400, optimizer="sgd", learning_rate=1e6, schedule="one-cycle", weight_decay=0.5)
+    monkeypatch.setattr(
+        "trimtab.training.steps.learning_rate_factor", lambda schedule, progress: max(0, progress - 0.5)
+    )
+    trained = train(*network, *pictures, settings, checkpoints=tmp_path)
+    assert trained.ending == "the loss was not a number any more: the best weights before that are kept"
+    assert all(torch.isfinite(value).all() for value in trained.model.state_dict().values())
+    assert trained.history[-1]["train_loss"] is None
+    replayed = train(*network, *pictures, settings, replay=trained.corrections)
+    assert digest(replayed) == digest(trained)
+    assert replayed.corrections == trained.corrections
+
+
+@pytest.mark.parametrize("stop", [3, 30])
+def test_a_repetition_can_be_stopped_too(pictures, network, recipe, stop):
+    original = train(*network, *pictures, recipe(steps=40))
+    stopped = train(*network, *pictures, recipe(steps=40), replay=original.corrections, watch=_stop_after(stop))
+    assert stopped.history[-1]["step"] == stop
 
 
 def test_a_stalled_run_brings_its_end_forward(pictures, network, recipe):
@@ -150,7 +215,10 @@ def test_the_best_weights_by_validation_are_returned(pictures, network, recipe):
 def test_a_loss_that_is_no_number_says_what_to_do(pictures, network, recipe):
     with pytest.raises(TrainingError) as caught:
         train(*network, *pictures, recipe(optimizer="sgd", learning_rate=1e30, schedule="constant"))
-    assert str(caught.value).startswith("the loss was nan after 5 steps with learning rate 1e+30; expected a finite")
+    assert str(caught.value) == (
+        "training diverged: after 5 steps with learning rate 1e+30 no weights were finite; expected a loss that falls; "
+        "lower it with --learning-rate or look for wrong values in the data."
+    )
 
 
 def test_passes_over_the_data_are_limited(pictures, network, recipe):

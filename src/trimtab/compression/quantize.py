@@ -119,7 +119,15 @@ def _float_logits(path: Path) -> onnx.ModelProto:
         softmax.input[0] = quantize.input[0]
         model.graph.node.remove(dequantize)
         model.graph.node.remove(quantize)
+    _remove_unused_constants(model.graph)
     return model
+
+
+def _remove_unused_constants(graph: onnx.GraphProto) -> None:
+    """Remove what no node reads: a runtime would warn the user about each."""
+    used = {name for node in graph.node for name in node.input}
+    for constant in [constant for constant in graph.initializer if constant.name not in used]:
+        graph.initializer.remove(constant)
 
 
 @contextmanager

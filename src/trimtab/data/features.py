@@ -8,6 +8,7 @@ Legend: ``N`` rows.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from trimtab.errors import InputError
 
 _ID = re.compile(r"(?i:id|uuid|index|.*[_\-. ]id)|.*[a-z]I[dD]")
 _NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})([ T].*)?")
+_MANY, _OFTEN = 100, 10  # different texts that an encoding keeps; rows in which a text should occur to be learned
+_LARGEST = 1e30  # beyond that float32, which networks compute in, has no room for differences
 _MOSTLY = 0.9
 _ENOUGH_NUMBERS = 20  # different ones, to call a column of texts one of numbers
 
@@ -63,7 +67,7 @@ def select_features(
 
 def _refuse_infinite(columns: Mapping[str, NDArray[Any]], origin: str) -> None:
     """Name the first column with infinite values, how many, and the first row; count further columns."""
-    infinite = {name: np.isinf(values) for name, values in columns.items() if values.dtype.kind == "f"}
+    infinite = {name: np.abs(values) > _LARGEST for name, values in columns.items() if values.dtype.kind == "f"}
     bad = [name for name, where in infinite.items() if where.any()]
     if not bad:
         return
@@ -74,7 +78,7 @@ def _refuse_infinite(columns: Mapping[str, NDArray[Any]], origin: str) -> None:
     first = f"the first in row {where.argmax() + 1}{more}"
     raise InputError(
         f"the column '{bad[0]}' of {origin} has {count:,} infinite {word} ({first})",
-        "finite numbers, or empty cells where a value is missing",
+        "finite numbers below 1e30, or empty cells where a value is missing",
         "correct these cells or empty them",
     )
 
@@ -91,8 +95,13 @@ def _useless(name: str, values: NDArray[Any]) -> str:
         is_complete = len(present) == len(values)
         is_id = _is_counter(values) or (_ID.fullmatch(name) and not (present % 1).any())
         return "a row number or id" if is_unique and is_complete and is_id else ""
-    is_nearly_unique = distinct > max(100, _MOSTLY * len(present))
-    return "a different text in nearly every row" if is_unique or is_nearly_unique else ""
+    if is_unique or distinct > max(_MANY, _MOSTLY * len(present)):
+        return "a different text in nearly every row"
+    counts = Counter(present)
+    if distinct > 2 and sum(count for text, count in counts.items() if _DATE.fullmatch(text)) > _MOSTLY * len(present):
+        return "dates, which are not used as such"
+    is_rare = sum(count for count in counts.values() if count >= _OFTEN) < len(present) / 2
+    return f"over {_MANY} different texts, most in fewer than {_OFTEN} rows" if distinct > _MANY and is_rare else ""
 
 
 def _is_counter(values: NDArray[np.float64]) -> bool:

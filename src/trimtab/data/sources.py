@@ -102,6 +102,14 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def _check_encodable(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="replace").decode()
+        raise InputError(f"the name {shown} is not UTF-8", "a name that is", "rename the file or folder") from error
+
+
 def _check_readable(path: Path) -> None:
     try:
         with path.open("rb"):

@@ -8,7 +8,8 @@ Legend: ``N`` examples, ``H W C`` height, width, channels, ``K`` classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -72,6 +73,11 @@ class Predictor:
         self._session = session
         self._preprocessing: Mapping[str, Any] = manifest["preprocessing"]
 
+    def __repr__(self) -> str:
+        """Return what it is, in one line."""
+        name, classes = self.manifest.get("name", "?"), len(self.class_names)
+        return f"<Predictor {name}: {self.kind}, {classes} classes, {self.threads} threads>"
+
     def predict(self, data: Any) -> list[str]:
         """Return the most probable class of each example; ``data`` as for `predict_proba`."""
         return [self.class_names[index] for index in self.predict_proba(data).argmax(axis=1)]
@@ -85,7 +91,7 @@ class Predictor:
             Pictures: uint8 [N, H, W, C] or one [H, W, C] (C may be left out when it is 1); file names, `Path`
             objects, encoded files as bytes or arrays [H, W, C], one or any number of them, sizes mixed.
             Tables: a row as a mapping, a list of rows, a mapping of columns, a `Table`, a pandas or PyArrow
-            table, or the name of a CSV or Parquet file.
+            table, an array [N, columns] in the order of ``manifest["inputs"]``, or the name of a CSV or Parquet file.
 
         Raises
         ------
@@ -108,6 +114,8 @@ class Predictor:
         if self.kind == "image":
             return self._picture_feeds(data), ()
         encoder = self._encoder
+        if isinstance(data, np.ndarray):
+            data = _name_columns(data, [column.name for column in encoder.columns])
         table, warnings = (data, ()) if isinstance(data, Table) else encoder.parse_rows(self._rows(data))
         return _table_feeds(encoder, table), warnings
 
@@ -136,7 +144,7 @@ class Predictor:
 
 def _pictures(data: Any, channels: int, size: int) -> Iterator[NDArray[np.uint8]]:
     """Give each picture as uint8 [H, W, C], one at a time."""
-    if isinstance(data, (str, Path, bytes, bytearray, memoryview)):
+    if isinstance(data, (str, Path, bytes, bytearray, memoryview)) or hasattr(data, "getbands"):
         data = [data]
     if isinstance(data, np.ndarray):
         yield from _check_array(data, channels)
@@ -144,6 +152,8 @@ def _pictures(data: Any, channels: int, size: int) -> Iterator[NDArray[np.uint8]
     if not isinstance(data, Iterable) or isinstance(data, Mapping):
         raise _wrong_pictures(f"the data are {_type_name(data)}", channels)
     for position, item in enumerate(data, start=1):
+        if hasattr(item, "getbands"):  # a Pillow image
+            item = _encode_png(item)
         if isinstance(item, np.ndarray):
             if item.ndim == 4 or (item.ndim == 3 and item.shape[2] != channels):
                 raise _wrong_pictures(f"picture {position} is {_describe(item)}", channels)
@@ -167,6 +177,23 @@ def _check_array(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:
     if not is_right or 0 in pictures.shape[1:]:
         raise _wrong_pictures(f"the array is {_describe(array)}", channels)
     return pictures
+
+
+def _encode_png(image: Any) -> bytes:
+    """Return a Pillow image as an encoded file, so that it takes the way of all others."""
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    return content.getvalue()
+
+
+def _name_columns(values: NDArray[Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    if values.ndim != 2 or values.shape[1] != len(names):
+        raise InputError(
+            f"the array is {_describe(values)}",
+            f"[N, {len(names)}], a column each for {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}",
+            "give these columns in this order, or rows as mappings",
+        )
+    return [dict(zip(names, row, strict=True)) for row in values.tolist()]
 
 
 def _read(path: Path) -> bytes:

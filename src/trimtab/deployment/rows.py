@@ -72,7 +72,7 @@ def _read_file(path: Path) -> Rows:
         )
     try:
         return reader(path)
-    except (OSError, ValueError, csv.Error, ImportError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(
             f"the table {path} cannot be read ({reason})", "a readable CSV or Parquet file", "check the file"

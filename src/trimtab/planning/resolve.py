@@ -73,7 +73,9 @@ def resolve(plan: Plan, facts: Facts) -> tuple[Plan, dict[str, str]]:
         current = getattr(plan, name)
         if current is None or (name == "options" and not current):
             decided[name], reasons[name] = value, reason
-    return dataclasses.replace(plan, **decided), reasons
+    resolved = dataclasses.replace(plan, **decided)
+    _check_resolved(resolved, facts)
+    return resolved, reasons
 
 
 def model_kwargs(plan: Plan, facts: Facts, *, in_features: int | None = None) -> dict[str, Any]:
@@ -177,10 +179,10 @@ def _precision(facts: Facts) -> tuple[str, str]:
 
 
 def _image_size(plan: Plan, facts: Facts, minutes: float, precision: str) -> tuple[int, str]:
-    """Return the largest usual size at which a middling network still gets enough passes; never enlarge."""
+    """Return the largest usual size at which a middling network still gets enough passes; enlarge only below 8."""
     if facts.is_one_size and facts.side <= 64:
-        return max(8, facts.side), "the size that the pictures have"
-    best = _SIDES[0]
+        return max(8, facts.side), "the size that the pictures have (at least 8)"
+    best = min(_SIDES[0], max(8, facts.side))
     for side in _SIDES:
         if side <= facts.side and _is_possible(plan, facts, side, "cnn", _widths(24, side), minutes, precision):
             best = side
@@ -292,6 +294,8 @@ def _check_ranges(plan: Plan) -> None:
         "minutes": (0, 1e6),
         "megabytes": (0, 1e6),
         "milliseconds": (0, 1e9),
+        "seed": (-1, 2**32),
+        "max_drop": (-1e-9, 100),
     }
     for name, (low, high) in ranges.items():
         value = getattr(plan, name)
@@ -299,3 +303,24 @@ def _check_ranges(plan: Plan) -> None:
             raise InputError(
                 f"{name} is {value:g}", f"a number above {max(low, 0):g}, at most {high:g}", "change it or leave it out"
             )
+
+
+def _check_resolved(plan: Plan, facts: Facts) -> None:
+    """Check what depends on several settings: the shares of the rows, and the builder's own arguments."""
+    shares = (plan.validation_fraction or 0) + (plan.test_fraction or 0)
+    if shares >= 0.95:
+        raise InputError(
+            f"validation_fraction and test_fraction add up to {shares:g}",
+            "a sum below 0.95, so that something is left to train on",
+            "lower one of them",
+        )
+    kwargs = model_kwargs(plan, facts, in_features=12 * max(1, facts.columns))
+    size = plan.image_size or 0
+    shape = (facts.channels, size, size) if facts.kind == "image" else (kwargs["in_features"],)
+    try:
+        is_usable = measure_size(str(plan.model), kwargs, shape).parameters > 0
+    except (TypeError, ValueError, IndexError):
+        is_usable = False
+    if not is_usable:
+        example = "{ channels = [16, 32] }" if facts.kind == "image" else "{ hidden = [64, 32] }"
+        raise InputError(f"options are {plan.options}", f"arguments of {plan.model}, such as {example}", "correct them")

@@ -92,7 +92,7 @@ def _view(found: RunFiles, name: str) -> dict[str, Any]:
         "headline": wording.headline(found.manifest, metrics),
         "verdict_word": found.manifest.get("verdict", {}).get("verdict"),
         "verdict": wording.verdict(limits) if limits else "The budget was not compared with any cost.",
-        "warnings": [event.get("text") or event.get("message", "") for event in found.events_named("warning")],
+        "warnings": list(dict.fromkeys(event.get("text", "") for event in found.events_named("warning"))),
         "limits": [_limit(line) for line in limits],
         "accuracy": wording.accuracy_sentence(metrics, found.metrics.get("rows")),
         "chance": wording.chance_sentence(found.metrics.get("support", {})),
@@ -104,10 +104,23 @@ def _view(found: RunFiles, name: str) -> dict[str, Any]:
         "classes_left_out": max(0, len(found.metrics.get("per_class", {})) - _MOST_CLASSES),
         "candidates": found.candidates,
         "parity": wording.parity_sentence(found.parity),
-        "decisions": [event for event in found.events_named("decision") if event.get("name") != "variant"],
-        "corrections": [event for event in found.events_named("schedule_corrected") if event.get("step", 0) > 0],
+        "decisions": _decisions(found),
+        "corrections": _corrections(found),
         "first_batch": _png(found.first_batch),
     }
+
+
+def _decisions(found: RunFiles) -> list[dict[str, Any]]:
+    """Return each decision once, as made by the last attempt; that between the candidates has its own table."""
+    last = {event.get("name"): event for event in found.events_named("decision")}
+    return [event for name, event in last.items() if name != "variant"]
+
+
+def _corrections(found: RunFiles) -> list[dict[str, Any]]:
+    """Return what training followed in the end: attempts that were cut off may have planned otherwise."""
+    trained = found.events_named("trained")
+    events = trained[-1].get("corrections", []) if trained else found.events_named("schedule_corrected")
+    return [event for event in events if event.get("step", 0) > 0]
 
 
 def _limit(line: Mapping[str, Any]) -> dict[str, Any]:

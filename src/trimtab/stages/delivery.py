@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from trimtab.evaluation import Evaluation, Latency, compare_accuracy, evaluate, 
 from trimtab.machine import package_versions
 from trimtab.stages.job import Features, Job, raw_inputs, raw_row
 from trimtab.stages.page import write_evaluation_files, write_run_summary
-from trimtab.storage import write_json
+from trimtab.storage import sha256_file, write_json
 
 _CALIBRATION_ROWS = 512
 _CALIBRATION_SEED = 1  # of the choice of rows; apart from the plan's seed, which chose the split
@@ -211,7 +212,13 @@ def deliver(job: Job, artifact: Artifact, delivered: Candidate, evaluation: Eval
         versions=package_versions(),
         golden=golden_answer(predictor_of(artifact, delivered.path, 1)),
     )
-    job.ledger.append("delivered", variant=delivered.variant, verdict=verdict.word, cost=cost.to_dict())
+    job.ledger.append(
+        "delivered",
+        variant=delivered.variant,
+        verdict=verdict.word,
+        cost=cost.to_dict(),
+        metrics_sha256=sha256_file(job.directory.evaluation / "metrics.json"),
+    )
     return cost, verdict
 
 
@@ -228,6 +235,7 @@ def write_page(job: Job, dataset: Dataset, split: Split, verdict: Verdict) -> No
     from trimtab.report import write_report
 
     write_run_summary(job, dataset, split)
-    write_report(job.directory.path)
     job.ledger.append("finished", verdict=verdict.word, seconds=round(job.seconds(), 3))
+    shutil.rmtree(job.directory.checkpoints, ignore_errors=True)
+    write_report(job.directory.path)
     job.console.stage("report", str(job.directory.report))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from trimtab.directory import RunDirectory
 from trimtab.ledger import Ledger
 from trimtab.plan import Plan
 from trimtab.planning import Facts
+from trimtab.storage import sha256_bytes
 from trimtab.training import Correction
 
 if TYPE_CHECKING:
@@ -33,19 +34,40 @@ class Replay:
     weights_sha256: str
 
     @classmethod
-    def of(cls, directory: RunDirectory) -> Replay | None:
-        """Return what repeats the run in a directory, or ``None`` when it was not trained to its end."""
+    def of(cls, directory: RunDirectory, plan: Plan) -> Replay | None:
+        """Return what repeats the run in a directory, or what the unfinished run in it is repeating.
+
+        ``None`` when there is no such thing, or when ``plan`` is not the plan that was carried out there.
+        """
         ledger = Ledger(directory.ledger)
-        if not directory.is_finished or not ledger.events("trained"):
+        started = ledger.events("started")
+        if not started or started[-1].get("plan_sha256") != hash_plan(plan):
             return None
+        if not directory.is_finished:
+            recorded = started[-1].get("replay")
+            return None if recorded is None else cls.from_dict(recorded)
         trained = ledger.events("trained")[-1]
         return cls(
-            run=str(directory.path),
+            run=str(directory.path.resolve()),
             corrections=[Correction(**entry) for entry in trained["corrections"]],
             precision=trained["precision"],
             content_hash=ledger.events("data")[-1]["content_hash"],
             weights_sha256=trained["weights_sha256"],
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for the ledger."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Replay:
+        """Return what `to_dict` gave."""
+        return cls(**{**fields, "corrections": [Correction(**entry) for entry in fields["corrections"]]})
+
+
+def hash_plan(plan: Plan) -> str:
+    """Return a hash that is equal for equal plans."""
+    return sha256_bytes(plan.to_toml().encode())
 
 
 @dataclass(kw_only=True)
@@ -62,6 +84,7 @@ class Job:
     started: float
     is_resumed: bool
     replay: Replay | None
+    command: str
     warnings: list[str] = field(default_factory=list)
     training_seconds: float = 0.0
 
@@ -90,6 +113,15 @@ class Features:
     validation_rows: NDArray[np.int64]
     meta: dict[str, Any]
     kwargs: dict[str, Any]
+
+
+def describe_data(job: Job) -> str:
+    """Return how much data of what kind there is, in a few words."""
+    facts, size = job.facts, job.source.median_size
+    if size is None:
+        return f"{facts.rows:,} rows of {facts.columns} columns, {facts.classes} classes"
+    usual = "" if facts.is_one_size else "median "
+    return f"{facts.rows:,} pictures ({usual}{size[1]} x {size[0]}), {facts.classes} classes"
 
 
 def raw_inputs(dataset: Dataset, rows: NDArray[np.int64]) -> Any:

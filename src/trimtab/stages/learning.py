@@ -14,32 +14,45 @@ from trimtab.interrupt import interruptible
 from trimtab.models import measure_size
 from trimtab.plan import Plan
 from trimtab.planning import model_kwargs
-from trimtab.stages.job import Features, Job, table_of
+from trimtab.stages.job import Features, Job, describe_data, hash_plan, table_of
 from trimtab.storage import write_json, write_text
 from trimtab.training import Recipe
 
 if TYPE_CHECKING:
     from trimtab.training.loop import HistoryRow, Trained
+    from trimtab.training.probe import Probe
+
+_FIXED_SECONDS = 4.0  # export, calibration, latency and plots of a small model
+_EVALUATION_MACS = 50e9  # per second and thread, in batches
 
 
 def announce(job: Job) -> None:
     """Say what is about to happen, and write the decisions down."""
     plan, facts = job.plan, job.facts
-    job.ledger.append("started", is_resumed=job.is_resumed, replay_of=job.replay.run if job.replay else None)
-    unit = f"{facts.side}-pixel pictures" if facts.kind == "image" else f"rows of {facts.columns} columns"
-    job.console.stage("data", f"{facts.rows:,} {unit}, {facts.classes} classes")
+    job.ledger.append(
+        "started",
+        is_resumed=job.is_resumed,
+        seconds_before=round(job.seconds(), 3) if job.is_resumed else 0.0,
+        plan_sha256=hash_plan(plan),
+        replay_of=job.replay.run if job.replay else None,
+        replay=job.replay.to_dict() if job.replay else None,
+    )
+    job.console.stage("data", describe_data(job))
     for text in job.source.warnings:
         job.warn(text)
     limits = [f"{plan.minutes:g} minutes"] if plan.minutes else []
     limits += [f"{plan.megabytes:g} MB"] if plan.megabytes else []
     limits += [f"{plan.milliseconds:g} ms"] if plan.milliseconds else []
     options = ", ".join(f"{key} {value}" for key, value in plan.options.items())
-    job.console.stage("plan", f"{plan.model} ({options}) within {', '.join(limits)}")
+    size = f" on {plan.image_size} x {plan.image_size} pixels" if facts.kind == "image" else ""
+    job.console.stage("plan", f"{plan.model} ({options}){size} within {', '.join(limits)}")
     if "model" in job.reasons:
         job.console.note(job.reasons["model"])
     for name, reason in job.reasons.items():
         value = getattr(plan, name)
         job.ledger.append("decision", name=name, value=value, reason=reason)
+    if job.replay:
+        job.console.note(f"repeats {job.replay.run} step by step; the clock does not stop it")
     if job.is_resumed:
         job.console.stage("resume", f"{job.directory.path} was interrupted after {job.seconds():.0f} s; going on")
 
@@ -100,6 +113,12 @@ def encode(job: Job, dataset: Dataset, split: Split) -> Features:
     else:
         table = table_of(dataset)
         encoder = TableEncoder.fit(table, split.train)
+        if encoder.num_features == 0:
+            raise InputError(
+                f"no column of {dataset.name} varies within the {len(split.train):,} training rows",
+                "at least one column with different values",
+                "look for a mistake in the file, or give more rows",
+            )
         meta |= {"encoder": encoder.to_dict(), "target": job.plan.target}
         parts = {name: Rows.of(encoder.encode(table.take(rows[name])), dataset.labels[rows[name]]) for name in rows}
         kwargs = model_kwargs(job.plan, job.facts, in_features=encoder.num_features)
@@ -114,7 +133,7 @@ def encode(job: Job, dataset: Dataset, split: Split) -> Features:
     )
 
 
-def train_model(job: Job, features: Features) -> Artifact:
+def train_model(job: Job, features: Features, split: Split) -> Artifact:
     """Train, or take the weights of an earlier attempt that got this far."""
     from trimtab.training.loop import Watch, train
 
@@ -123,7 +142,7 @@ def train_model(job: Job, features: Features) -> Artifact:
         job.training_seconds = job.ledger.events("trained")[-1]["seconds"]
         return Artifact.load(job.directory.model)
     recipe = _recipe(job.plan)
-    reserve = reserved_seconds(job, features)
+    reserve = reserved_seconds(job, features, split)
     job.ledger.append("reserved", seconds=round(reserve, 1), purpose="evaluation, export, compression, report")
     _save_first_batch(job, features, recipe)
     rows: list[HistoryRow] = []
@@ -140,11 +159,14 @@ def train_model(job: Job, features: Features) -> Artifact:
                 on_step=job.console.step,
                 on_epoch=lambda row: _note_epoch(job, rows, row),
                 on_correction=lambda correction: job.ledger.append("schedule_corrected", **asdict(correction)),
+                on_probe=lambda trial: _note_probe(job, trial),
                 on_resume=lambda history, step: _note_resume(job, rows, history, step),
+                seconds_spent=job.seconds,
+                budget_left=job.seconds_left,
             ),
             checkpoints=job.directory.checkpoints,
             replay=job.replay.corrections if job.replay else None,
-            precision=job.replay.precision if job.replay else None,
+            precision=_decided_precision(job),
         )
     artifact = Artifact(
         builder=str(job.plan.model),
@@ -157,20 +179,16 @@ def train_model(job: Job, features: Features) -> Artifact:
     return artifact
 
 
-def reserved_seconds(job: Job, features: Features) -> float:
+def reserved_seconds(job: Job, features: Features, split: Split) -> float:
     """Return the seconds to keep for what comes after training, at most half of what is left.
 
     A fixed part for loading libraries, export, calibration, latency and plots, and a part for the rows that the
     exported candidates and the trained model are run on, at nominal speed; a third on top for a slower day.
     """
     macs = _network_macs(job, features)
-    evaluated = 3 * len(features.validation) + job.facts.rows * (job.plan.test_fraction or 0.0)
+    evaluated = 3 * len(features.validation) + split.test_count
     rows_seconds = evaluated * (macs / (_EVALUATION_MACS * job.facts.threads) + 2e-5)
     return min(1.33 * (_FIXED_SECONDS + rows_seconds), max(0.0, job.seconds_left() / 2))
-
-
-_FIXED_SECONDS = 7.0
-_EVALUATION_MACS = 50e9  # per second and thread, in batches
 
 
 def _network_macs(job: Job, features: Features) -> int:
@@ -203,6 +221,26 @@ def _note_epoch(job: Job, rows: list[HistoryRow], row: HistoryRow) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(job.directory.history, text.getvalue())
+
+
+def _decided_precision(job: Job) -> str | None:
+    """Return the precision of the run that is repeated, or that an earlier attempt's probe decided on."""
+    if job.replay:
+        return job.replay.precision
+    probes = job.ledger.events("probe")
+    if probes:
+        return str(probes[-1]["precision"])
+    if job.plan.precision == "bfloat16" and not job.facts.has_bfloat16:
+        return "float32"
+    return None
+
+
+def _note_probe(job: Job, trial: Probe) -> None:
+    job.ledger.append("probe", **asdict(trial))
+    if trial.precision != job.plan.precision:
+        job.warn(
+            f"{job.plan.precision} is more than twice as slow as {trial.precision} here: {trial.precision} is used"
+        )
 
 
 def _note_resume(job: Job, rows: list[HistoryRow], history: list[HistoryRow], step: int) -> None:

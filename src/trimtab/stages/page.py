@@ -7,6 +7,7 @@ import io
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from trimtab.data import Dataset, Split
 from trimtab.evaluation import Evaluation
 from trimtab.machine import describe_machine
-from trimtab.stages.job import Job, raw_row
+from trimtab.stages.job import Job, describe_data, raw_row
 from trimtab.storage import write_json, write_text
 
 _MISTAKES = 24
@@ -98,16 +99,15 @@ def prepare_page() -> None:
 
 def write_run_summary(job: Job, dataset: Dataset, split: Split) -> None:
     """Write run.json: what the report says about the run besides its figures."""
-    facts, plan = job.facts, job.plan
-    shape = f"{facts.side}-pixel pictures" if facts.kind == "image" else f"rows of {facts.columns} columns"
+    plan = job.plan
     write_json(
         job.directory.path / "run.json",
         {
             "name": job.directory.path.name,
-            "command": f"trimtab run {plan.data}",
-            "repeat_command": f"trimtab run {job.directory.plan}",
+            "command": job.command,
+            "repeat_command": f"trimtab run {quote(str(job.directory.plan))}",
             "data": plan.data,
-            "data_summary": f"{facts.rows:,} {shape}, {facts.classes} classes",
+            "data_summary": describe_data(job),
             "rows": {"train": len(split.train), "validation": len(split.validation), "test": split.test_count},
             "class_names": list(dataset.class_names),
             "not_checked": _not_checked(job, dataset),
@@ -133,4 +133,7 @@ def _not_checked(job: Job, dataset: Dataset) -> list[str]:
         )
     if job.facts.kind == "image" and not job.facts.is_one_size:
         sentences.append("The pictures' proportions: they were squashed to squares before training.")
+    if job.source.median_size and dataset.read_original is not None:
+        height, width = job.source.median_size
+        sentences.append(f"Larger files: the time was measured on files of this data set (median {width} x {height}).")
     return sentences

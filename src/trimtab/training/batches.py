@@ -19,7 +19,7 @@ from torch import Tensor
 from trimtab.training.recipe import Recipe
 
 _CHUNK = 512  # rows per forward pass outside training
-_SEED_STRIDE = 1_000_003  # more steps than a run has
+_COUNTED = 256  # pictures whose pixels are counted at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +153,8 @@ def first_batch(rows: Rows, recipe: Recipe) -> NDArray[np.uint8]:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """Return the seed of everything random in one step; no two steps of a run share one."""
-    return seed * _SEED_STRIDE + step
+    """Return the seed of everything random in one step; -1 is the step before the first, that makes the weights."""
+    return int(np.random.SeedSequence((seed, step + 1)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
@@ -165,7 +165,9 @@ def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[flo
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[3]):
-        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        counts = np.zeros(256, dtype=np.int64)
+        for start in range(0, len(images), _COUNTED):
+            counts += np.bincount(images[start : start + _COUNTED, ..., channel].ravel(), minlength=256)
         mean = float(counts @ levels / counts.sum())
         deviation = math.sqrt(max(0.0, float(counts @ (levels - mean) ** 2 / counts.sum())))
         means.append(mean)

@@ -8,7 +8,6 @@ the weights: given again as ``replay`` they give the same weights bit for bit.
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 import time
@@ -29,7 +28,7 @@ from trimtab.training.checkpoints import (
     restore_optimizer,
     save_checkpoint,
 )
-from trimtab.training.probe import probe
+from trimtab.training.probe import Probe, probe
 from trimtab.training.recipe import Recipe
 from trimtab.training.schedules import Correction, Timeline
 from trimtab.training.steps import Stepper, validate
@@ -61,6 +60,8 @@ class Watch:
     ----------
     seconds_left
         Seconds until training must be over.
+    seconds_spent, budget_left
+        Of the whole run, for the history; those of training unless given.
     wants_to_stop
         Whether to finish with what there is (Ctrl-C).
     on_step
@@ -69,6 +70,8 @@ class Watch:
         Called with a row of the history.
     on_correction
         Called with a `Correction`.
+    on_probe
+        Called with the `Probe` that the plan of a new run rests on.
     on_resume
         Called with the history and the step that a checkpoint continues from.
     clock
@@ -76,10 +79,13 @@ class Watch:
     """
 
     seconds_left: Callable[[], float] = lambda: math.inf
+    seconds_spent: Callable[[], float] | None = None
+    budget_left: Callable[[], float] | None = None
     wants_to_stop: Callable[[], bool] = lambda: False
     on_step: Callable[[int, int], None] = _nothing
     on_epoch: Callable[[HistoryRow], None] = _nothing
     on_correction: Callable[[Correction], None] = _nothing
+    on_probe: Callable[[Probe], None] = _nothing
     on_resume: Callable[[list[HistoryRow], int], None] = _nothing
     clock: Callable[[], float] = time.perf_counter
 
@@ -129,7 +135,7 @@ def train(
     replay
         The corrections of an earlier run, followed instead of the clock.
     precision
-        What an earlier run was trained in; otherwise a probe may turn bfloat16 down.
+        What an earlier run was trained in; otherwise the probe of a timed run may turn bfloat16 down.
 
     Raises
     ------
@@ -166,31 +172,41 @@ class _Loop:
         self.history: list[HistoryRow] = []
         self.best: Tensors = {}
         self.best_loss, self.since_best = math.inf, 0
-        self.step, self.spent = 0, 0.0
-        self.started = self.last_checkpoint = watch.clock()
+        self.is_winding_down = False
+        self.step, self.spent, self.epoch_end = 0, 0.0, 0
+        self.step_seconds: list[float] = []  # of the last epochs, validation and checkpoints included
         self.epoch_losses: list[torch.Tensor] = []
-        self.epoch_started = self.started
+        self.started = self.last_checkpoint = self.epoch_started = watch.clock()
+        self.epoch_start = 0
 
     # ---- beginning, or going on ----
 
     def begin(self, precision: str | None) -> None:
         """Plan the length of the run: as told, as before, or as long as the time that is left allows."""
-        follows_clock = self.recipe.steps is None and self.replay is None
-        left = self.watch.seconds_left() if follows_clock else 1.0
-        trial = probe(self.stepper, self.validation, seconds=min(1.0, left / 50), precision=precision)
+        watch = self.watch
+        is_timed = self.recipe.steps is None and self.replay is None and not math.isinf(watch.seconds_left())
+        seconds = min(1.0, watch.seconds_left() / 50) if is_timed else 0.0
+        if not is_timed:  # no clock may decide anything
+            precision = precision or self.recipe.precision
+        trial = probe(self.stepper, self.validation, seconds=seconds, precision=precision, clock=watch.clock)
+        watch.on_probe(trial)
         self.stepper.precision = trial.precision
-        if self.replay:
+        if self.replay is not None:
             self._correct_as_before()
-        elif not follows_clock or math.isinf(left):
-            self._correct(self.steps_at_most, "as many steps as the plan says")
+        elif is_timed:
+            self._plan_for_the_time(trial)
         else:
-            left = self.watch.seconds_left() - _EPOCHS_AT_LEAST * trial.validation_seconds
-            steps = max(1, int(left / (trial.step_seconds + trial.validation_seconds / self.pass_steps)))
-            if steps < self.steps_at_most:
-                self._correct(steps, f"the probe took {1000 * trial.step_seconds:.1f} ms a step")
-            else:
-                self._correct(self.steps_at_most, f"{self.recipe.epochs_at_most} passes over the data are the limit")
-        self.epoch_started = self.watch.clock()
+            self._correct(self.steps_at_most, "as many steps as the plan says")
+        self._start_epoch()
+
+    def _plan_for_the_time(self, trial: Probe) -> None:
+        left = self.watch.seconds_left() - _EPOCHS_AT_LEAST * trial.validation_seconds
+        each = max(1e-9, trial.step_seconds + trial.validation_seconds / self.pass_steps)
+        steps = max(1, int(left / each))
+        if steps < self.steps_at_most:
+            self._correct(steps, f"the probe took {1000 * trial.step_seconds:.1f} ms a step")
+        else:
+            self._correct(self.steps_at_most, f"{self.recipe.epochs_at_most} passes over the data are the limit")
 
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint; return whether there was one."""
@@ -201,10 +217,15 @@ class _Loop:
         self.stepper.model.load_state_dict(checkpoint.model)
         restore_optimizer(self.stepper.optimizer, checkpoint.optimizer)
         self.stepper.precision = state["precision"]
-        self.best, self.best_loss, self.since_best = checkpoint.best, state["best_loss"], state["since_best"]
+        self.best = checkpoint.best
+        self.best_loss, self.since_best = state["best_loss"], state["since_best"]
+        self.is_winding_down, self.step_seconds = state["is_winding_down"], state["step_seconds"]
         self.step, self.spent, self.history = checkpoint.step, state["seconds"], state["history"]
         self.timeline = Timeline.of(Correction(**entry) for entry in state["corrections"])
+        if self.replay is not None:
+            self.replay = [correction for correction in self.replay if correction.step > self.step]
         self.watch.on_resume(list(self.history), self.step)
+        self._start_epoch()
         return True
 
     # ---- running ----
@@ -216,10 +237,10 @@ class _Loop:
             self.epoch_losses.append(loss)
             self.step += 1
             self.watch.on_step(self.step, self.timeline.total_steps)
-            if not self._is_boundary():
-                self._stop_if_asked()
-            if self._is_boundary():
+            self._end_early()
+            if self.step >= min(self.epoch_end, self.timeline.total_steps):
                 self._end_epoch(rate)
+        self._check_best()
         self.stepper.model.load_state_dict(self.best)
         return Trained(
             model=self.stepper.model,
@@ -229,12 +250,13 @@ class _Loop:
             seconds=self._seconds(),
         )
 
-    def _is_boundary(self) -> bool:
-        return self.step % self._epoch_steps() == 0 or self.step >= self.timeline.total_steps
+    def _start_epoch(self) -> None:
+        self.epoch_start, self.epoch_end = self.step, self.step + self._epoch_steps()
+        self.epoch_losses, self.epoch_started = [], self.watch.clock()
 
     def _epoch_steps(self) -> int:
-        """Return the steps between two validations: from the first plan, so that corrections do not move them."""
-        total = self.timeline.corrections[0].total_steps
+        """Return the steps until the next validation, for the length that is planned now."""
+        total = self.timeline.total_steps
         passes = total / self.pass_steps
         if passes < _EPOCHS_AT_LEAST:
             return max(1, math.ceil(total / _EPOCHS_AT_LEAST))
@@ -244,35 +266,47 @@ class _Loop:
         loss, accuracy = validate(self.stepper.model, self.validation, self.stepper.precision)
         train_loss = float(torch.stack(self.epoch_losses).mean())
         self._remember_best(loss, train_loss)
-        epoch, left = round(self.step / self.pass_steps, 2), self.watch.seconds_left()
-        budget_left = None if math.isinf(left) else left
-        row = (epoch, self.step, train_loss, loss, accuracy, rate, self._seconds(), budget_left)
-        self.history.append(dict(zip(HISTORY_COLUMNS, row, strict=True)))
-        self.watch.on_epoch(self.history[-1])
-        if self.replay is not None:
-            self._correct_as_before()
-        else:
+        self._write_history(train_loss, loss, accuracy, rate)
+        seconds = (self.watch.clock() - self.epoch_started) / (self.step - self.epoch_start)
+        self.step_seconds = [*self.step_seconds[-2:], seconds]
+        if self.replay is None:
             self._shorten_when_stalled()
             self._follow_the_clock()
+        self._start_epoch()
         self._save()
-        self.epoch_losses, self.epoch_started = [], self.watch.clock()
+
+    def _write_history(self, train_loss: float, loss: float, accuracy: float, rate: float) -> None:
+        watch = self.watch
+        spent = watch.seconds_spent() if watch.seconds_spent else self._seconds()
+        left = watch.budget_left() if watch.budget_left else watch.seconds_left()
+        epoch = round(self.step / self.pass_steps, 2)
+        values = (epoch, self.step, train_loss, loss, accuracy, rate, spent, left)
+        finite = [value if math.isfinite(value) else None for value in values]  # JSON has no NaN
+        self.history.append(dict(zip(HISTORY_COLUMNS, finite, strict=True)))
+        watch.on_epoch(self.history[-1])
 
     def _remember_best(self, loss: float, train_loss: float) -> None:
-        if loss < self.best_loss:
-            state = self.stepper.model.state_dict()
-            self.best = {key: value.detach().clone() for key, value in state.items()}
-            self.best_loss, self.since_best = loss, 0
+        """Keep the weights when they are finite and validate better; end the run when the loss is no number."""
+        state = {key: value.detach().clone() for key, value in self.stepper.model.state_dict().items()}
+        is_finite = math.isfinite(loss) and math.isfinite(train_loss)
+        if is_finite and loss < self.best_loss and all(bool(value.isfinite().all()) for value in state.values()):
+            self.best, self.best_loss, self.since_best = state, loss, 0
             return
         self.since_best += 1
-        if not (math.isfinite(loss) and math.isfinite(train_loss)):
-            if not self.best:
-                raise TrainingError(
-                    f"the loss was {train_loss} after {self.step} steps with learning rate "
-                    f"{self.recipe.learning_rate:g}",
-                    "a finite number",
-                    "lower it with --learning-rate or look for wrong values in the data",
-                )
-            self._correct(self.step, "the loss was not a number any more: the best weights before that are kept")
+        if not is_finite:
+            self._check_best()
+            if self.replay is None:
+                self._correct(self.step, "the loss was not a number any more: the best weights before that are kept")
+
+    def _check_best(self) -> None:
+        """Refuse to end without finite weights."""
+        if not self.best:
+            raise TrainingError(
+                f"training diverged: after {self.step} steps with learning rate {self.recipe.learning_rate:g} no "
+                "weights were finite",
+                "a loss that falls",
+                "lower it with --learning-rate or look for wrong values in the data",
+            )
 
     # ---- the length of the run ----
 
@@ -280,27 +314,27 @@ class _Loop:
         self.watch.on_correction(self.timeline.correct(self.step, total_steps, reason))
 
     def _correct_as_before(self) -> None:
-        """Repeat the corrections that the earlier run made after this step."""
-        for correction in self.replay or []:
-            if correction.step == self.step:
-                self._correct(correction.total_steps, correction.reason)
+        """Repeat the corrections that the earlier run made after this step, each once."""
+        while self.replay and self.replay[0].step == self.step:
+            correction = self.replay.pop(0)
+            self._correct(correction.total_steps, correction.reason)
 
-    def _stop_if_asked(self) -> None:
-        """End after this step when the user asked for it or the time is over."""
-        if self.replay is not None:
-            self._correct_as_before()
-        elif self.watch.wants_to_stop():
+    def _end_early(self) -> None:
+        """End after this step when the user asked for it, the earlier run did, or the time is over."""
+        if self.step < self.timeline.total_steps and self.watch.wants_to_stop():
             self._correct(self.step, "stopped by the user")
-        elif self.recipe.steps is None and self.watch.seconds_left() < 0:
+        elif self.replay is not None:
+            self._correct_as_before()
+        elif self.recipe.steps is None and self.watch.seconds_left() < 0 and self.step < self.timeline.total_steps:
             self._correct(self.step, "the time was up")
 
     def _shorten_when_stalled(self) -> None:
         """Bring the learning rate down to zero over the next two epochs when validation has stopped improving."""
         end = self.step + 2 * self._epoch_steps()
         is_stalled = self.recipe.patience and self.since_best >= self.recipe.patience
-        if is_stalled and end < self.timeline.total_steps:
-            reason = f"no better validation loss for {self.since_best} epochs"
-            self._correct(end, reason)
+        if is_stalled and not self.is_winding_down and end < self.timeline.total_steps:
+            self.is_winding_down = True
+            self._correct(end, f"no better validation loss for {self.since_best} epochs")
 
     def _follow_the_clock(self) -> None:
         """Lengthen or shorten the run when it would end more than 2% away from the time that is left."""
@@ -308,17 +342,12 @@ class _Loop:
         remaining = self.timeline.total_steps - self.step
         if self.recipe.steps is not None or math.isinf(left) or remaining <= 0:
             return
-        possible = min(int(left / self._step_seconds()), self.steps_at_most - self.step)
-        ends_early = self.timeline.total_steps < self.steps_at_most and self.since_best < self.recipe.patience
-        if possible < 0.98 * remaining or (ends_early and possible > 1.02 * remaining):
-            word = "slower" if possible < remaining else "faster"
-            self._correct(self.step + possible, f"steps were {word} than planned")
-
-    def _step_seconds(self) -> float:
-        """Seconds per step of the last epochs, validation and checkpoints included."""
-        ends = [(0.0, 0.0), *((row["step"] or 0.0, row["seconds"] or 0.0) for row in self.history)][-4:]
-        rates = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in itertools.pairwise(ends)]
-        return max(1e-9, rates[-1], statistics.median(rates))
+        pace = max(1e-9, self.step_seconds[-1], statistics.median(self.step_seconds))
+        possible = max(0, min(int(left / pace), self.steps_at_most - self.step))
+        if possible < 0.98 * remaining:
+            self._correct(self.step + possible, "steps were slower than planned")
+        elif possible > 1.02 * remaining and not self.is_winding_down:
+            self._correct(self.step + possible, "steps were faster than planned")
 
     def _seconds(self) -> float:
         return self.spent + self.watch.clock() - self.started
@@ -343,6 +372,8 @@ class _Loop:
                     "precision": self.stepper.precision,
                     "best_loss": self.best_loss,
                     "since_best": self.since_best,
+                    "is_winding_down": self.is_winding_down,
+                    "step_seconds": self.step_seconds,
                     "seconds": self._seconds(),
                 },
             ),

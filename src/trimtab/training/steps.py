@@ -28,7 +28,7 @@ class Stepper:
     """A model with its optimizer and the training rows: everything one step changes or reads."""
 
     def __init__(self, builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Recipe) -> None:
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(step_seed(recipe.seed, -1))
         self.model: torch.nn.Module = build(torch_nn, builder, kwargs).to(memory_format=torch.channels_last)
         self.rows, self.recipe, self.precision = rows, recipe, recipe.precision
         self.optimizer = _optimizer(self.model, recipe)
