@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from trimtab.errors import TrainingError
-from trimtab.training.loop import Watch, train
+from trimtab.training.loop import train
+from trimtab.training.watch import Watch
 
 
 def digest(trained):
@@ -150,6 +151,12 @@ def test_the_time_of_the_probe_is_not_taken_for_steps(pictures, network, recipe)
     assert clock.now <= 400
     totals = [correction.total_steps for correction in trained.corrections]
     assert totals == sorted(totals), "a slow probe is corrected upwards only"
+
+
+def test_a_machine_that_speeds_up_near_the_end_is_used_to_the_end(pictures, network, recipe):
+    clock = Clock(600.0, cost=lambda step: 3.0 if step < 180 else 0.5)
+    train(*network, *pictures, recipe(steps=None, epochs_at_most=500), watch=clock.watch())
+    assert 0.95 * 600 <= clock.now <= 600
 
 
 @pytest.mark.parametrize("patience", [0, 100])

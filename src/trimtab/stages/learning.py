@@ -19,8 +19,9 @@ from trimtab.storage import write_json, write_text
 from trimtab.training import Recipe
 
 if TYPE_CHECKING:
-    from trimtab.training.loop import HistoryRow, Trained
+    from trimtab.training.loop import Trained
     from trimtab.training.probe import Probe
+    from trimtab.training.watch import HistoryRow
 
 _FIXED_SECONDS = 4.0  # export, calibration, latency and plots of a small model
 _EVALUATION_MACS = 50e9  # per second and thread, in batches
@@ -135,7 +136,8 @@ def encode(job: Job, dataset: Dataset, split: Split) -> Features:
 
 def train_model(job: Job, features: Features, split: Split) -> Artifact:
     """Train, or take the weights of an earlier attempt that got this far."""
-    from trimtab.training.loop import Watch, train
+    from trimtab.training.loop import train
+    from trimtab.training.watch import Watch
 
     if job.directory.model.exists():
         job.console.stage("training", "done by an earlier attempt")

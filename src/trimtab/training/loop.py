@@ -1,17 +1,16 @@
 """The training loop: steps, validation at the end of every epoch, a schedule that ends when the time does.
 
 An *epoch* here is the stretch between two validations: one pass over the rows, several where passes are short, a
-part of one where they are long. At its end the loop validates, remembers the best weights, corrects the planned
-length if the machine turned out faster or slower, and writes a checkpoint. The corrections, not the clock, decide
-the weights: given again as ``replay`` they give the same weights bit for bit.
+part of one where they are long. At its end the loop validates, remembers the best weights and writes a checkpoint.
+There, and a few times in between, it corrects the planned length if the machine turned out faster or slower. The
+corrections, not the clock, decide the weights: given again as ``replay`` they give the same weights bit for bit.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,62 +31,11 @@ from trimtab.training.probe import Probe, probe
 from trimtab.training.recipe import Recipe
 from trimtab.training.schedules import Correction, Timeline
 from trimtab.training.steps import Stepper, validate
+from trimtab.training.watch import HISTORY_COLUMNS, HistoryRow, Watch
 
-HistoryRow = dict[str, float | None]
-HISTORY_COLUMNS = (
-    "epoch",
-    "step",
-    "train_loss",
-    "validation_loss",
-    "validation_accuracy",
-    "learning_rate",
-    "seconds",
-    "budget_left_seconds",
-)
 _CHECKPOINT_SECONDS = 2.0  # not more often than this; a checkpoint changes no weights
 _EPOCHS_AT_LEAST, _EPOCHS_AT_MOST = 8, 40  # validations in a run
-
-
-def _nothing(*_: Any) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watch:
-    """What the loop asks and tells while it runs; the defaults ask and tell nobody.
-
-    Attributes
-    ----------
-    seconds_left
-        Seconds until training must be over.
-    seconds_spent, budget_left
-        Of the whole run, for the history; those of training unless given.
-    wants_to_stop
-        Whether to finish with what there is (Ctrl-C).
-    on_step
-        Called with (steps done, steps planned).
-    on_epoch
-        Called with a row of the history.
-    on_correction
-        Called with a `Correction`.
-    on_probe
-        Called with the `Probe` that the plan of a new run rests on.
-    on_resume
-        Called with the history and the step that a checkpoint continues from.
-    clock
-        Seconds, from any start.
-    """
-
-    seconds_left: Callable[[], float] = lambda: math.inf
-    seconds_spent: Callable[[], float] | None = None
-    budget_left: Callable[[], float] | None = None
-    wants_to_stop: Callable[[], bool] = lambda: False
-    on_step: Callable[[int, int], None] = _nothing
-    on_epoch: Callable[[HistoryRow], None] = _nothing
-    on_correction: Callable[[Correction], None] = _nothing
-    on_probe: Callable[[Probe], None] = _nothing
-    on_resume: Callable[[list[HistoryRow], int], None] = _nothing
-    clock: Callable[[], float] = time.perf_counter
+_STRETCHES_PER_EPOCH = 4  # looks at the clock between two validations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +122,11 @@ class _Loop:
         self.best_loss, self.since_best = math.inf, 0
         self.is_winding_down = False
         self.step, self.spent, self.epoch_end = 0, 0.0, 0
-        self.step_seconds: list[float] = []  # of the last epochs, validation and checkpoints included
+        self.step_seconds: list[float] = []  # a step, over the last few stretches
+        self.validation_seconds = 0.0
         self.epoch_losses: list[torch.Tensor] = []
-        self.started = self.last_checkpoint = self.epoch_started = watch.clock()
-        self.epoch_start = 0
+        self.started = self.last_checkpoint = self.stretch_started = watch.clock()
+        self.stretch_start = 0
 
     # ---- beginning, or going on ----
 
@@ -191,6 +140,7 @@ class _Loop:
         trial = probe(self.stepper, self.validation, seconds=seconds, precision=precision, clock=watch.clock)
         watch.on_probe(trial)
         self.stepper.precision = trial.precision
+        self.validation_seconds = trial.validation_seconds
         if self.replay is not None:
             self._correct_as_before()
         elif is_timed:
@@ -220,6 +170,7 @@ class _Loop:
         self.best = checkpoint.best
         self.best_loss, self.since_best = state["best_loss"], state["since_best"]
         self.is_winding_down, self.step_seconds = state["is_winding_down"], state["step_seconds"]
+        self.validation_seconds = state["validation_seconds"]
         self.step, self.spent, self.history = checkpoint.step, state["seconds"], state["history"]
         self.timeline = Timeline.of(Correction(**entry) for entry in state["corrections"])
         if self.replay is not None:
@@ -240,6 +191,9 @@ class _Loop:
             self._end_early()
             if self.step >= min(self.epoch_end, self.timeline.total_steps):
                 self._end_epoch(rate)
+            elif self.step - self.stretch_start >= self._epoch_steps() // _STRETCHES_PER_EPOCH:
+                self._end_stretch()
+                self._follow_the_clock()
         self._check_best()
         self.stepper.model.load_state_dict(self.best)
         return Trained(
@@ -251,8 +205,16 @@ class _Loop:
         )
 
     def _start_epoch(self) -> None:
-        self.epoch_start, self.epoch_end = self.step, self.step + self._epoch_steps()
-        self.epoch_losses, self.epoch_started = [], self.watch.clock()
+        self.epoch_end, self.epoch_losses = self.step + self._epoch_steps(), []
+        self.stretch_start, self.stretch_started = self.step, self.watch.clock()
+
+    def _end_stretch(self) -> None:
+        """Measure the steps since the last validation or measurement."""
+        now = self.watch.clock()
+        if self.step > self.stretch_start:
+            seconds = (now - self.stretch_started) / (self.step - self.stretch_start)
+            self.step_seconds = [*self.step_seconds[-2:], seconds]
+        self.stretch_start, self.stretch_started = self.step, now
 
     def _epoch_steps(self) -> int:
         """Return the steps until the next validation, for the length that is planned now."""
@@ -263,15 +225,15 @@ class _Loop:
         return self.pass_steps * math.ceil(passes / _EPOCHS_AT_MOST)
 
     def _end_epoch(self, rate: float) -> None:
+        self._end_stretch()
         loss, accuracy = validate(self.stepper.model, self.validation, self.stepper.precision)
         train_loss = float(torch.stack(self.epoch_losses).mean())
         self._remember_best(loss, train_loss)
         self._write_history(train_loss, loss, accuracy, rate)
-        seconds = (self.watch.clock() - self.epoch_started) / (self.step - self.epoch_start)
-        self.step_seconds = [*self.step_seconds[-2:], seconds]
+        self.validation_seconds = self.watch.clock() - self.stretch_started
         if self.replay is None:
             self._shorten_when_stalled()
-            self._follow_the_clock()
+        self._follow_the_clock()
         self._start_epoch()
         self._save()
 
@@ -340,9 +302,11 @@ class _Loop:
         """Lengthen or shorten the run when it would end more than 2% away from the time that is left."""
         left = self.watch.seconds_left()
         remaining = self.timeline.total_steps - self.step
-        if self.recipe.steps is not None or math.isinf(left) or remaining <= 0:
+        is_timed = self.recipe.steps is None and self.replay is None and not math.isinf(left)
+        if not is_timed or remaining <= 0:
             return
         pace = max(1e-9, self.step_seconds[-1], statistics.median(self.step_seconds))
+        pace += self.validation_seconds / self._epoch_steps()
         possible = max(0, min(int(left / pace), self.steps_at_most - self.step))
         if possible < 0.98 * remaining:
             self._correct(self.step + possible, "steps were slower than planned")
@@ -374,6 +338,7 @@ class _Loop:
                     "since_best": self.since_best,
                     "is_winding_down": self.is_winding_down,
                     "step_seconds": self.step_seconds,
+                    "validation_seconds": self.validation_seconds,
                     "seconds": self._seconds(),
                 },
             ),
