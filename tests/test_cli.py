@@ -221,7 +221,7 @@ def test_a_missed_budget_exits_with_3_and_says_by_how_much(trimtab, tmp_path):
     result = trimtab("run", "wine", *limits, "--out", tmp_path / "wine")
     assert result.returncode == 3, result.stderr
     assert "The budget was MISSED: megabytes" in result.stdout
-    assert "with a limit of 0.001 (" in result.stdout
+    assert "instead of 0.001 (" in result.stdout
     assert "times the limit)" in result.stdout
     assert (tmp_path / "wine" / "bundle" / "model.onnx").exists()
 

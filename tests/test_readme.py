@@ -66,3 +66,23 @@ def test_the_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", TEXT, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_every_linked_file_exists():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_result_table_holds_the_figures_that_the_benchmark_wrote():
+    import json
+
+    results = json.loads((ROOT / "benchmarks" / "results" / "main_job.json").read_text())
+    rows = [line for line in TEXT.splitlines() if line.startswith("| ") and "kB" in line]
+    assert len(rows) == len(results["jobs"])
+    for row, job in zip(rows, results["jobs"], strict=True):
+        assert f"{job['accuracy']['median']:.3f} ({job['accuracy']['low']:.3f} to {job['accuracy']['high']:.3f})" in row
+        assert f"{1000 * job['megabytes']['median']:.0f} kB" in row
+        assert f"{job['milliseconds_p95']['median']:.2f} ms" in row
+        assert f"{job['wall_seconds']['median']:.0f} s" in row

@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _EXTRAS = dict.fromkeys(("torch", "sklearn", "pyarrow", "onnx", "matplotlib", "jinja2", "tqdm"), "train")
-_EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "anyio", "python_multipart"), "serve")
+_EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "anyio"), "serve")
 _SENTENCES = {
     errno.ENOSPC: "does not fit on the disk; expected free space; make room, then the same command goes on.",
     errno.EDQUOT: "does not fit into your quota; expected free space; make room, then the same command goes on.",

@@ -89,18 +89,24 @@ class Console:
 
 def verdict_table(verdict: Verdict) -> str:
     """Return the limits beside the measurements as aligned text."""
-    lines = [f"{'':<14}{'limit':>12}{'measured':>12}   verdict"]
+    lines = [f"{'':<18}{'limit':>10}{'measured':>12}   verdict"]
     for line in verdict.lines:
         limit = "none" if line.limit is None else f"{line.limit:.4g}"
         word = "-" if line.limit is None else "met" if line.is_met else f"MISSED, {describe_excess(line)}"
-        lines.append(f"{line.name:<14}{limit:>12}{line.measured:>12.4g}   {word}")
+        name = f"{line.name} (p95)" if line.name == "milliseconds" else line.name
+        lines.append(f"{name:<18}{limit:>10}{line.measured:>12.4g}   {word}")
     return "\n".join(lines)
+
+
+def describe_size(megabytes: float) -> str:
+    """Return "106 kB" or "2.89 MB"."""
+    return f"{1000 * megabytes:.3g} kB" if megabytes < 1 else f"{megabytes:.3g} MB"
 
 
 def describe_excess(line: VerdictLine) -> str:
     """Return how far a measurement is above its limit: in percent, or as a multiple when it is far."""
     if line.excess < 1:
-        return f"{100 * line.excess:.3g}% above"
+        return f"{100 * line.excess:.3g}% above the limit"
     return f"{line.excess + 1:.3g} times the limit"
 
 

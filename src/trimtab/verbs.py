@@ -88,19 +88,19 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _print_result(result: Run) -> None:
-    from trimtab.console import describe_excess, verdict_table
+    from trimtab.console import describe_excess, describe_size, verdict_table
 
     directory = result.directory
     print(f"\n{result.evaluation.to_table()}\n\n{verdict_table(result.verdict)}\n")
     if not result.verdict.is_met:
         parts = [
-            f"{line.name} {line.measured:.4g} with a limit of {line.limit:.4g} ({describe_excess(line)})"
+            f"{line.name} {line.measured:.4g} instead of {line.limit:.4g} ({describe_excess(line)})"
             for line in result.verdict.excesses
         ]
         print(f"The budget was MISSED: {'; '.join(parts)}. The best model found is delivered and marked so.\n")
     shown = quote(str(directory))
     print(f"report     {directory / 'report.html'}")
-    print(f"model      {directory / 'bundle'} ({result.cost.megabytes:.3g} MB)")
+    print(f"model      {directory / 'bundle'} ({describe_size(result.cost.megabytes)})")
     print(f"repeat     trimtab run {quote(str(directory / 'plan.toml'))}")
     print(f"next       trimtab serve {shown}    or    trimtab predict {shown} {_example_input(result)}")
 

@@ -75,7 +75,7 @@ def test_page_needs_nothing_from_outside(picture_run: Path) -> None:
 
 def test_page_says_what_was_delivered_and_that_the_budget_was_met(picture_run: Path) -> None:
     text = read(write_report(picture_run)).text
-    assert "A 0.312 MB model that names 79.0% of new examples right." in text
+    assert "A model of 312 kB that names 79.0% of new examples right." in text
     assert "Budget met All 3 limits are kept; time is closest, at 98% of what was allowed." in text
     assert "On 2,000 examples that it had never seen, the model named 79.0% right." in text
     assert "always answering “automobile” would be right 11.4% of the time" in text
@@ -85,8 +85,8 @@ def test_page_says_what_was_delivered_and_that_the_budget_was_met(picture_run: P
 
 def test_page_says_by_how_much_the_budget_was_missed(missed_run: Path) -> None:
     text = read(write_report(missed_run)).text
-    assert "Budget missed Over the limit: size by 25%." in text
-    assert "0.312 of 0.25 MB 25% over" in text
+    assert "Budget missed Size is 25% above the limit." in text
+    assert "0.312 of 0.25 MB 25% above the limit" in text
     assert "no limit was set" in text
 
 

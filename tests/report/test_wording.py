@@ -45,7 +45,7 @@ def line(name: str, limit: float | None, measured: float) -> dict[str, object]:
         ([line("minutes", 4, 3)], "The limit on time is kept, at 75% of what was allowed."),
         (
             [line("minutes", 4, 4.2), line("megabytes", 0.001, 0.312), line("milliseconds", 5, 1)],
-            "Over the limit: time by 5% and size by 312 times.",
+            "Time is 5% above the limit and size is 312 times the limit.",
         ),
     ],
 )
@@ -83,5 +83,5 @@ def test_decided_values_read_without_brackets(value: object, text: str) -> None:
 
 
 def test_headline_without_an_accuracy_claims_none() -> None:
-    assert wording.headline({"cost": {"megabytes": 0.5}}, {}) == "A 0.500 MB model was delivered."
+    assert wording.headline({"cost": {"megabytes": 0.5}}, {}) == "A model of 500 kB was delivered."
     assert wording.headline({}, {}) == "No model has been delivered yet."

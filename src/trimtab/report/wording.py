@@ -83,11 +83,16 @@ def headline(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     if not manifest:
         return "No model has been delivered yet."
     size = manifest.get("cost", {}).get("megabytes")
-    what = f"A {number(size)} MB model" if size is not None else "A model"
+    what = f"A model of {file_size(size)}" if size is not None else "A model"
     accuracy = metrics.get("accuracy", {})
     if accuracy.get("value") is None:
         return f"{what} was delivered."
     return f"{what} that names {percent(accuracy['value'])} of new examples right."
+
+
+def file_size(megabytes: float) -> str:
+    """Return "0.4 kB", "106 kB" or "2.89 MB"."""
+    return f"{number(1000 * megabytes)} kB" if megabytes < 1 else f"{number(megabytes)} MB"
 
 
 def verdict(limits: list[dict[str, Any]]) -> str:
@@ -97,8 +102,8 @@ def verdict(limits: list[dict[str, Any]]) -> str:
         return "No limit was set, so nothing could be missed."
     missed = [line for line in set_limits if not line["met"]]
     if missed:
-        parts = [f"{LIMITS[line['name']][0].lower()} by {excess(line)}" for line in missed if line["name"] in LIMITS]
-        return f"Over the limit: {' and '.join(parts)}."
+        parts = [f"{LIMITS[line['name']][0].lower()} is {excess(line)}" for line in missed if line["name"] in LIMITS]
+        return f"{' and '.join(parts)}.".capitalize()
     closest = max(set_limits, key=lambda line: line["measured"] / line["limit"])
     share = closest["measured"] / closest["limit"]
     label = LIMITS.get(closest["name"], (closest["name"], "", ""))[0].lower()
@@ -108,9 +113,9 @@ def verdict(limits: list[dict[str, Any]]) -> str:
 
 
 def excess(line: Mapping[str, Any]) -> str:
-    """Return how far a measurement is above its limit: "24%" or, far above it, "87 times"."""
+    """Return how far a measurement is above its limit: "24% above the limit" or, far above it, "87 times the limit"."""
     times = line["measured"] / line["limit"]
-    return f"{number(times)} times" if times >= 3 else f"{100 * (times - 1):.2g}%"
+    return f"{number(times)} times the limit" if times >= 2 else f"{100 * (times - 1):.2g}% above the limit"
 
 
 def accuracy_sentence(metrics: Mapping[str, Any], rows: int | None) -> str:

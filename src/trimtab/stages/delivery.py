@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trimtab.artifact import Artifact
 from trimtab.budget import Cost, Verdict
 from trimtab.compression import Measured, accept, quantize_int8
+from trimtab.console import describe_size
 from trimtab.data import Dataset, Split
 from trimtab.deployment import ParityReport, Predictor, export_onnx, parity, write_bundle
 from trimtab.deployment.server_check import golden_answer
@@ -75,7 +76,7 @@ def export_candidates(job: Job, dataset: Dataset, artifact: Artifact, features: 
     report = parity(native, exported, dataset.labels[features.validation_rows])
     job.console.stage(
         "export",
-        f"float32, {float_path.stat().st_size / 1e6:.3g} MB; largest difference from the trained model "
+        f"float32, {describe_size(float_path.stat().st_size / 1e6)}; largest difference from the trained model "
         f"{report.largest_difference:.1e} in {report.rows:,} rows",
     )
     paths = {"float32": float_path}
@@ -107,7 +108,9 @@ def _quantize(job: Job, dataset: Dataset, features: Features, artifact: Artifact
     path.parent.mkdir(parents=True, exist_ok=True)
     feeds = predictor_of(artifact, float_path, 1).feeds(raw_inputs(dataset, rows))
     quantize_int8(float_path, feeds, path)
-    job.console.stage("quantize", f"int8, {path.stat().st_size / 1e6:.3g} MB, calibrated on {count} training rows")
+    job.console.stage(
+        "quantize", f"int8, {describe_size(path.stat().st_size / 1e6)}, calibrated on {count} training rows"
+    )
     return path
 
 

@@ -33,7 +33,7 @@ def announce(job: Job) -> None:
     job.ledger.append(
         "started",
         is_resumed=job.is_resumed,
-        seconds_before=round(job.seconds(), 3) if job.is_resumed else 0.0,
+        seconds_before=round(job.seconds(), 3),
         plan_sha256=hash_plan(plan),
         replay_of=job.replay.run if job.replay else None,
         replay=job.replay.to_dict() if job.replay else None,
