@@ -35,6 +35,8 @@ from trimtab.training.watch import HISTORY_COLUMNS, HistoryRow, Watch
 
 _CHECKPOINT_SECONDS = 2.0  # not more often than this; a checkpoint changes no weights
 _EPOCHS_AT_LEAST, _EPOCHS_AT_MOST = 8, 40  # validations in a run
+_PROBE_REASON = "the probe took"
+_PACE_REASONS = _SLOWER, _FASTER = "steps were slower than planned", "steps were faster than planned"
 _STRETCHES_PER_EPOCH = 4  # looks at the clock between two validations
 
 
@@ -50,8 +52,9 @@ class Trained:
 
     @property
     def ending(self) -> str:
-        """Why training ended when it did."""
-        return self.corrections[-1].reason
+        """Why training ended when it did; a run that only followed the clock used its time up."""
+        reason = self.corrections[-1].reason
+        return "the time was used up" if reason in _PACE_REASONS or reason.startswith(_PROBE_REASON) else reason
 
 
 def train(
@@ -154,7 +157,7 @@ class _Loop:
         each = max(1e-9, trial.step_seconds + trial.validation_seconds / self.pass_steps)
         steps = max(1, int(left / each))
         if steps < self.steps_at_most:
-            self._correct(steps, f"the probe took {1000 * trial.step_seconds:.1f} ms a step")
+            self._correct(steps, f"{_PROBE_REASON} {1000 * trial.step_seconds:.1f} ms a step")
         else:
             self._correct(self.steps_at_most, f"{self.recipe.epochs_at_most} passes over the data are the limit")
 
@@ -309,9 +312,9 @@ class _Loop:
         pace += self.validation_seconds / self._epoch_steps()
         possible = max(0, min(int(left / pace), self.steps_at_most - self.step))
         if possible < 0.98 * remaining:
-            self._correct(self.step + possible, "steps were slower than planned")
+            self._correct(self.step + possible, _SLOWER)
         elif possible > 1.02 * remaining and not self.is_winding_down:
-            self._correct(self.step + possible, "steps were faster than planned")
+            self._correct(self.step + possible, _FASTER)
 
     def _seconds(self) -> float:
         return self.spent + self.watch.clock() - self.started
