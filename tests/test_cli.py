@@ -272,7 +272,7 @@ def test_a_missing_extra_is_one_sentence(monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["plan", "digits"]) == 2
     assert capsys.readouterr().err == (
-        "trimtab: sklearn is not installed; expected it for this; pip install 'trimtab[train]'.\n"
+        "trimtab: sklearn is not installed; expected it for this; pip install 'trimtab[run]'.\n"
     )
 
 
@@ -297,7 +297,7 @@ def test_report_prints_where_the_page_is(digits_run, capsys):
 def test_check_names_versions_machine_and_cache(capsys, cache):
     assert main(["check", "--quick"]) == 0
     output = capsys.readouterr().out
-    for word in ("torch 2.", "threads", "python", "device", str(cache)):
+    for word in ("torch 2.", "threads", "python", "device", "engines    torch, numpy\n", str(cache)):
         assert word in output
 
 

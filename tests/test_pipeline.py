@@ -102,6 +102,19 @@ def test_a_timed_run_is_repeated_bit_for_bit(tmp_path):
     assert weights(second) == weights(first)
 
 
+def test_a_run_by_numpy_is_repeated_bit_for_bit_and_loads_no_torch(tmp_path):
+    code = (
+        "import sys, trimtab; trimtab.run('digits', engine='numpy', steps=40, minutes=1, out=sys.argv[1]); "
+        "print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "digits")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert result.stdout.strip() == "False"
+    repeated = trimtab.run(tmp_path / "digits")
+    assert repeated.plan.engine == "numpy"
+    assert Ledger(repeated.directory / "ledger.jsonl").events("replayed")[0]["is_identical"]
+
+
 def test_a_budget_that_cannot_be_met_is_delivered_and_marked(tmp_path):
     run = trimtab.run("wine", out=tmp_path / "wine", steps=30, minutes=1, megabytes=0.001)
     assert not run.verdict.is_met

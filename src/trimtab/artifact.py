@@ -96,7 +96,7 @@ class Artifact:
         from safetensors.numpy import save
 
         # safetensors writes the buffer as it lies in memory, strides unseen.
-        return save({key: np.ascontiguousarray(self.arrays[key]) for key in sorted(self.arrays)})
+        return save({key: np.asarray(self.arrays[key], order="C") for key in sorted(self.arrays)})
 
 
 def _hash(description: dict[str, Any]) -> str:

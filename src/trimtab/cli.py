@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename or 'the output'} {_SENTENCES[error.errno]}", 2)
 
 
-_EXTRAS = dict.fromkeys(("torch", "sklearn", "pyarrow", "onnx", "matplotlib", "jinja2", "tqdm"), "train")
+_EXTRAS = {"torch": "train"} | dict.fromkeys(("sklearn", "pyarrow", "onnx", "matplotlib", "jinja2", "tqdm"), "run")
 _EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "anyio"), "serve")
 _SENTENCES = {
     errno.ENOSPC: "does not fit on the disk; expected free space; make room, then the same command goes on.",

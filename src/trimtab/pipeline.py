@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,7 @@ def run(
 
     Notes
     -----
-    Sets the number of torch's threads for the whole process, and ``OMP_WAIT_POLICY`` in its environment.
+    Sets ``OMP_WAIT_POLICY`` in the environment of the process.
 
     Raises
     ------
@@ -208,6 +209,7 @@ def prepare(request: Plan) -> tuple[Source, Facts, Plan, dict[str, str]]:
         channels=source.channels or 0,
         threads=available_threads(),
         has_bfloat16=has_bfloat16(),
+        has_torch=find_spec("torch") is not None,
     )
     return source, facts, *resolve(request, facts)
 

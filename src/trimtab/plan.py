@@ -58,6 +58,7 @@ class Plan:
         metadata={"section": "model", "comment": "the builder's keyword arguments, such as widths"},
     )
 
+    engine: str | None = _setting("training", "torch or numpy")
     steps: int | None = _setting("training", "optimizer steps; without it, as many as the minutes allow")
     epochs_at_most: int | None = _setting("training", "passes over the rows that a timed run will not exceed")
     batch_size: int | None = _setting("training", "rows per step")

@@ -13,6 +13,8 @@ from trimtab.data import cache_directory
 from trimtab.errors import TrimtabError
 from trimtab.machine import describe_machine, has_bfloat16, package_versions
 
+_NEEDED = ("jinja2", "matplotlib", "onnx", "pyarrow", "sklearn", "tqdm")  # by a run, and not by a server
+
 
 def check(*, is_quick: bool = False) -> int:
     """Print the facts; run a tiny job from data to served prediction; return 0 when all is well."""
@@ -22,23 +24,32 @@ def check(*, is_quick: bool = False) -> int:
     print(f"machine    {machine['processor']}, {machine['threads']} threads, {machine['system']}")
     print(f"python     {machine['python']}")
     print(f"device     {_device()}")
+    print(f"engines    {_engines()}")
     print(f"bfloat16   {'in hardware' if has_bfloat16() else 'not in hardware: float32 is used'}")
     cache = cache_directory()
     print(f"cache      {cache} ({_free_gigabytes(cache):.0f} GB free); nothing else is written outside a run directory")
-    if find_spec("torch") is None:
-        print("smoke run  left out: this installation serves, it does not train")
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        lacking = f"there is no {', '.join(missing)}; pip install 'trimtab[run]'"
+        print(f"smoke run  left out: this installation serves, it does not train ({lacking})")
         return 0
     return 0 if is_quick else _smoke_run(cache)
 
 
 def _device() -> str:
     if find_spec("torch") is None:
-        return "no torch: bundles can be served, not trained; pip install 'trimtab[train]'"
+        return "cpu"
     import torch
 
     if torch.cuda.is_available():
         return f"cpu (a GPU is there, {torch.cuda.get_device_name(0)}; this version trains on the processor)"
     return "cpu"
+
+
+def _engines() -> str:
+    if find_spec("torch") is None:
+        return "numpy (torch is not installed; pip install 'trimtab[train]' adds it)"
+    return "torch, numpy"
 
 
 def _free_gigabytes(directory: Path) -> float:

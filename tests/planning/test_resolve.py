@@ -76,6 +76,50 @@ def test_bfloat16_only_where_the_processor_has_it():
     assert resolve(plan(), dataclasses.replace(PHOTOS, has_bfloat16=True))[0].precision == "bfloat16"
 
 
+def test_torch_is_the_engine_where_it_is_installed_and_numpy_elsewhere():
+    bare = dataclasses.replace(PHOTOS, has_torch=False, has_bfloat16=True)
+    for facts, engine, reason in ((PHOTOS, "torch", "it is installed"), (bare, "numpy", "torch is not installed")):
+        resolved, reasons = resolve(plan(), facts)
+        assert (resolved.engine, reasons["engine"]) == (engine, reason)
+
+
+@pytest.mark.parametrize("facts", ALL.values(), ids=ALL)
+def test_numpy_trains_in_float32(facts):
+    capable = dataclasses.replace(facts, has_bfloat16=True)
+    resolved, reasons = resolve(plan(engine="numpy"), capable)
+    assert resolved.precision == "float32"
+    assert reasons["precision"] == "the NumPy engine computes in float32"
+    assert "engine" not in reasons
+
+
+def test_numpy_gets_a_network_that_it_can_train_in_the_time():
+    def macs(engine):
+        resolved, _ = resolve(plan(minutes=2, image_size=48, engine=engine), PHOTOS)
+        return measure_size(resolved.model, model_kwargs(resolved, PHOTOS), (3, 48, 48)).macs
+
+    assert macs("numpy") < macs("torch")
+
+
+@pytest.mark.parametrize("has_torch", [True, False])
+def test_bfloat16_with_numpy_is_refused(has_torch):
+    request = plan(precision="bfloat16", engine="numpy" if has_torch else None)
+    with pytest.raises(InputError) as caught:
+        resolve(request, dataclasses.replace(PHOTOS, has_torch=has_torch))
+    assert str(caught.value) == (
+        "precision is 'bfloat16' and engine is 'numpy'; expected float32, in which the NumPy engine computes; change "
+        "one of them or leave the precision out."
+    )
+
+
+def test_torch_where_it_is_not_installed_is_refused():
+    with pytest.raises(InputError) as caught:
+        resolve(plan(engine="torch"), dataclasses.replace(TABLE, has_torch=False))
+    assert str(caught.value) == (
+        "engine is 'torch', which is not installed; expected an engine that is; pip install 'trimtab[train]', or "
+        "change it to numpy or leave it out."
+    )
+
+
 def test_pictures_are_never_enlarged():
     assert resolve(plan(), DIGITS)[0].image_size == 8
     for side, size in ((50, 48), (20, 20)):

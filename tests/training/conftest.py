@@ -3,10 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from trimtab.training import Recipe
+from trimtab.training import ENGINES, Recipe
 from trimtab.training.batches import Rows
 
 RECIPE = Recipe(
+    engine="torch",
     steps=40,
     epochs_at_most=50,
     batch_size=16,
@@ -46,6 +47,11 @@ def pictures():
 @pytest.fixture(scope="session")
 def network():
     return CNN
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    return request.param
 
 
 @pytest.fixture

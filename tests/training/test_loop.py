@@ -2,17 +2,18 @@ import dataclasses
 import hashlib
 import math
 
+import numpy as np
 import pytest
-import torch
 
 from trimtab.errors import TrainingError
+from trimtab.training.batches import Rows
 from trimtab.training.loop import train
+from trimtab.training.stepper import make_stepper, using_threads, validate
 from trimtab.training.watch import Watch
 
 
 def digest(trained):
-    state = trained.model.state_dict()
-    return hashlib.sha256(b"".join(state[key].contiguous().numpy().tobytes() for key in sorted(state))).hexdigest()
+    return hashlib.sha256(b"".join(trained.arrays[key].tobytes() for key in sorted(trained.arrays))).hexdigest()
 
 
 class Clock:
@@ -41,22 +42,24 @@ class Clock:
         self.now += self.cost(done)
 
 
-def test_training_learns(pictures, network, recipe):
-    trained = train(*network, *pictures, recipe(steps=80))
+def test_training_learns(pictures, network, recipe, engine):
+    trained = train(*network, *pictures, recipe(steps=80, engine=engine))
     assert trained.history[-1]["validation_accuracy"] > 0.9
     assert trained.history[-1]["validation_loss"] < trained.history[0]["validation_loss"]
 
 
-def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(pictures, network, recipe):
-    first, second = (digest(train(*network, *pictures, recipe())) for _ in range(2))
+def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(pictures, network, recipe, engine):
+    first, second = (digest(train(*network, *pictures, recipe(engine=engine))) for _ in range(2))
     assert first == second
-    assert digest(train(*network, *pictures, recipe(seed=4))) != first
+    assert digest(train(*network, *pictures, recipe(engine=engine, seed=4))) != first
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_a_run_killed_anywhere_resumes_to_the_same_weights(pictures, network, recipe, tmp_path, monkeypatch, optimizer):
+def test_a_run_killed_anywhere_resumes_to_the_same_weights(
+    pictures, network, recipe, engine, tmp_path, monkeypatch, optimizer
+):
     monkeypatch.setattr("trimtab.training.loop._CHECKPOINT_SECONDS", 0.0)
-    settings = recipe(optimizer=optimizer)
+    settings = recipe(engine=engine, optimizer=optimizer)
     whole = train(*network, *pictures, settings)
 
     class Killed(BaseException):
@@ -116,17 +119,12 @@ def test_a_machine_that_slows_down_shortens_the_run(pictures, network, recipe):
     assert trained.history[-1]["learning_rate"] < 0.1 * 0.01
 
 
-def test_a_timed_run_is_repeated_bit_for_bit_by_its_corrections(pictures, network, recipe):
+def test_a_timed_run_is_repeated_bit_for_bit_by_its_corrections(pictures, network, recipe, engine):
     clock = Clock(300.0, cost=lambda step: 0.7 if step < 120 else 2.0 + step % 3)
-    original = train(*network, *pictures, recipe(steps=None, patience=6), watch=clock.watch())
+    settings = recipe(engine=engine, steps=None, patience=6)
+    original = train(*network, *pictures, settings, watch=clock.watch())
     assert len(original.corrections) > 1
-    replayed = train(
-        *network,
-        *pictures,
-        recipe(steps=None, patience=6),
-        replay=original.corrections,
-        precision=original.precision,
-    )
+    replayed = train(*network, *pictures, settings, replay=original.corrections, precision=original.precision)
     assert digest(replayed) == digest(original)
     assert replayed.corrections == original.corrections
 
@@ -168,8 +166,8 @@ def test_a_slow_stretch_does_not_shorten_the_run_for_good(pictures, network, rec
 
 def test_an_end_brought_forward_is_not_put_off_again(pictures, network, recipe):
     training, validation = pictures
-    labels = validation.labels.clone()
-    labels[:20] = labels[:20].flip(0)  # hard enough that validation stalls while there is much time left
+    labels = validation.labels.copy()
+    labels[:20] = labels[:20][::-1].copy()  # hard enough that validation stalls while there is much time left
     hard = dataclasses.replace(validation, labels=labels)
     trained = train(*network, training, hard, recipe(steps=None, patience=2), watch=Clock(5000.0).watch())
     stalls = [index for index, entry in enumerate(trained.corrections) if "no better" in entry.reason]
@@ -178,15 +176,13 @@ def test_an_end_brought_forward_is_not_put_off_again(pictures, network, recipe):
 
 
 def test_a_loss_that_stops_being_a_number_keeps_the_best_weights_before(
-    pictures, network, recipe, tmp_path, monkeypatch
+    pictures, network, recipe, engine, tmp_path, monkeypatch
 ):
-    settings = recipe(steps=400, optimizer="sgd", learning_rate=1e6, schedule="one-cycle", weight_decay=0.5)
-    monkeypatch.setattr(
-        "trimtab.training.steps.learning_rate_factor", lambda schedule, progress: max(0, progress - 0.5)
-    )
+    settings = recipe(engine=engine, steps=400, optimizer="sgd", learning_rate=1e6, weight_decay=0.5)
+    monkeypatch.setattr("trimtab.training.loop.learning_rate_factor", lambda schedule, progress: max(0, progress - 0.5))
     trained = train(*network, *pictures, settings, checkpoints=tmp_path)
     assert trained.ending == "the loss was not a number any more: the best weights before that are kept"
-    assert all(torch.isfinite(value).all() for value in trained.model.state_dict().values())
+    assert all(np.isfinite(array).all() for array in trained.arrays.values())
     assert trained.history[-1]["train_loss"] is None
     replayed = train(*network, *pictures, settings, replay=trained.corrections)
     assert digest(replayed) == digest(trained)
@@ -203,7 +199,7 @@ def test_a_repetition_can_be_stopped_too(pictures, network, recipe, stop):
 def test_a_stalled_run_brings_its_end_forward(pictures, network, recipe):
     training, validation = pictures
     nonsense = type(validation)(
-        inputs=validation.inputs, labels=validation.labels.flip(0), mean=validation.mean, std=validation.std
+        inputs=validation.inputs, labels=validation.labels[::-1].copy(), mean=validation.mean, std=validation.std
     )
     trained = train(*network, training, nonsense, recipe(steps=1000, patience=2))
     assert trained.corrections[-1].total_steps < 1000
@@ -211,17 +207,20 @@ def test_a_stalled_run_brings_its_end_forward(pictures, network, recipe):
     assert trained.history[-1]["learning_rate"] < 0.03 * 0.01
 
 
-def test_the_best_weights_by_validation_are_returned(pictures, network, recipe):
-    from trimtab.training.steps import validate
-
-    trained = train(*network, *pictures, recipe(steps=60, learning_rate=0.05, schedule="constant"))
-    loss, _ = validate(trained.model, pictures[1], "float32")
+def test_the_best_weights_by_validation_are_returned(pictures, network, recipe, engine):
+    settings = recipe(engine=engine, steps=60, learning_rate=0.05, schedule="constant")
+    trained = train(*network, *pictures, settings)
+    with using_threads(engine, settings.threads):
+        stepper = make_stepper(*network, pictures[0], settings)
+        stepper.load_weights(trained.arrays)
+        loss, _ = validate(stepper, pictures[1])
     assert loss == min(row["validation_loss"] for row in trained.history)
 
 
-def test_a_loss_that_is_no_number_says_what_to_do(pictures, network, recipe):
+def test_a_loss_that_is_no_number_says_what_to_do(pictures, network, recipe, engine):
+    settings = recipe(engine=engine, optimizer="sgd", learning_rate=1e30, schedule="constant")
     with pytest.raises(TrainingError) as caught:
-        train(*network, *pictures, recipe(optimizer="sgd", learning_rate=1e30, schedule="constant"))
+        train(*network, *pictures, settings)
     assert str(caught.value) == (
         "training diverged: after 5 steps with learning rate 1e+30 no weights were finite; expected a loss that falls; "
         "lower it with --learning-rate or look for wrong values in the data."
@@ -234,14 +233,10 @@ def test_passes_over_the_data_are_limited(pictures, network, recipe):
     assert "3 passes" in trained.ending
 
 
-def test_tables_train_too(recipe):
-    from trimtab.training.batches import Rows
-
-    random = torch.Generator().manual_seed(0)
-    features = torch.randn(300, 5, generator=random)
-    labels = (features[:, 0] + features[:, 1] > 0).long()
-    rows = Rows.of(features.numpy(), labels.numpy())
+def test_tables_train_too(recipe, engine):
+    features = np.random.default_rng(0).standard_normal((300, 5), dtype=np.float32)
+    rows = Rows.of(features, (features[:, 0] + features[:, 1] > 0).astype(np.int64))
     kwargs = {"in_features": 5, "hidden": [16], "num_classes": 2}
-    trained = train("mlp", kwargs, rows, rows, recipe(steps=100, augment="none"))
+    trained = train("mlp", kwargs, rows, rows, recipe(engine=engine, steps=100, augment="none"))
     assert trained.history[-1]["validation_accuracy"] > 0.9
     assert math.isfinite(trained.seconds)

@@ -1,8 +1,9 @@
 """The networks trimtab can train, each one function over an ``nn`` namespace.
 
-``nn`` is anything with torch.nn's names: torch itself (with the twins of `trimtab.training.torch_nn`), the ONNX
-exporter, or the counter in `trimtab.models.costs`. So one definition serves training, export and planning, and
-weights move between engines unchanged. All arguments but ``nn`` are plain JSON values: they are the artifact.
+``nn`` is anything with torch.nn's names: torch itself (with the twins of `trimtab.training.torch_nn`),
+`trimtab.numpy_nn`, the ONNX exporter, or the counter in `trimtab.models.costs`. So one definition serves training,
+export and planning, and weights move between engines unchanged. All arguments but ``nn`` are plain JSON values: they
+are the artifact.
 
 Shapes: B batch, C channels, H W height and width, F features, K classes.
 """

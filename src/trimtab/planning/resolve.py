@@ -15,9 +15,11 @@ from typing import Any
 from trimtab.errors import InputError, nearest
 from trimtab.models import MODELS, measure_size
 from trimtab.plan import Plan
-from trimtab.training import AUGMENTATIONS, OPTIMIZERS, PRECISIONS, SCHEDULES
+from trimtab.training import AUGMENTATIONS, ENGINES, OPTIMIZERS, PRECISIONS, SCHEDULES
 
-_TRAIN_MACS = {"float32": 40e9, "bfloat16": 100e9}  # per second and thread, forward and backward, of convolutions
+# Multiplications per second and thread, forward and backward, of convolutions.
+_TRAIN_MACS = {("torch", "float32"): 40e9, ("torch", "bfloat16"): 100e9, ("numpy", "float32"): 25e9}
+_SEPARABLE_SLOWER = {"torch": 1, "numpy": 8}  # times, by multiplications, where each channel has its own filter
 _LATENCY_MACS = 30e9  # per second on one thread in the delivered model, cautious
 _LATENCY_SECONDS = 0.0005  # reading one picture and calling the model
 _PASSES_LEAST, _PASSES_MOST, _VIEWS = 6, 40, 200_000  # see `_passes_wanted`
@@ -44,6 +46,8 @@ class Facts:
         Processor threads that this process may use.
     has_bfloat16
         Whether the processor multiplies bfloat16 in hardware.
+    has_torch
+        Whether torch is installed.
     """
 
     kind: str
@@ -55,6 +59,7 @@ class Facts:
     channels: int = 0
     threads: int = 1
     has_bfloat16: bool = False
+    has_torch: bool = True
 
 
 def resolve(plan: Plan, facts: Facts) -> tuple[Plan, dict[str, str]]:
@@ -93,12 +98,32 @@ def _shared_decisions(plan: Plan, facts: Facts, minutes: float) -> Decisions:
     share, size = (0.15, "small") if facts.rows < 20_000 else (0.1, "large")
     return {
         "minutes": (minutes, f"the default for {facts.rows:,} rows of this kind"),
+        "engine": _engine(plan, facts),
+        "precision": _precision(plan, facts),
         "validation_fraction": (share, f"a {size} data set"),
         "test_fraction": (share, f"a {size} data set"),
         "optimizer": ("adamw", "robust over learning rates and model kinds"),
         "schedule": ("one-cycle", "best of those tried for short budgets"),
         "threads": (facts.threads, "all that this process may use"),
     }
+
+
+def _engine(plan: Plan, facts: Facts) -> tuple[str, str]:
+    if plan.engine:
+        return plan.engine, "as asked for"
+    return ("torch", "it is installed") if facts.has_torch else ("numpy", "torch is not installed")
+
+
+def _precision(plan: Plan, facts: Facts) -> tuple[str, str]:
+    if _engine(plan, facts)[0] == "numpy":
+        return "float32", "the NumPy engine computes in float32"
+    if facts.kind == "table":
+        return "float32", "small layers gain nothing from bfloat16"
+    if not facts.has_bfloat16:
+        return "float32", "this processor does not multiply bfloat16"
+    if facts.side < 16:
+        return "float32", "too little work per picture for bfloat16 to pay"
+    return "bfloat16", "this processor multiplies bfloat16, about twice as fast"
 
 
 # ---- tables ----
@@ -119,7 +144,6 @@ def _table_decisions(plan: Plan, facts: Facts) -> Decisions:
         "label_smoothing": (0.0, "keeps the probabilities calibrated"),
         "dropout": (0.4 if facts.rows >= 5000 else 0.2, "tables overfit quickly"),
         "augment": ("none", "a table has no pictures to shift"),
-        "precision": ("float32", "small layers gain nothing from bfloat16"),
         "patience": (8, "the best weights are kept anyway"),
     }
 
@@ -142,10 +166,9 @@ def _table_width(plan: Plan, facts: Facts) -> tuple[int, str]:
 
 def _image_decisions(plan: Plan, facts: Facts) -> Decisions:
     minutes = plan.minutes or _image_minutes(facts)
-    precision, precision_reason = _precision(facts)
-    size, size_reason = _image_size(plan, facts, minutes, precision)
+    size, size_reason = _image_size(plan, facts, minutes)
     size = plan.image_size or size
-    model, options, reason = _image_model(plan, facts, size, minutes, precision)
+    model, options, reason = _image_model(plan, facts, size, minutes)
     has_color = facts.channels == 3
     small = facts.rows < 20_000
     augment = ("flip+shift", "color pictures: mirror images are usually still right")
@@ -160,7 +183,6 @@ def _image_decisions(plan: Plan, facts: Facts) -> Decisions:
         "label_smoothing": (0.05, "a little, against overconfidence"),
         "dropout": (0.1 if small else 0.0, "less data, more dropout"),
         "augment": augment if has_color else ("shift", "grey pictures: signs and digits must not be mirrored"),
-        "precision": (precision, precision_reason),
         "patience": (12, "the best weights are kept anyway"),
     }
 
@@ -170,32 +192,22 @@ def _image_minutes(facts: Facts) -> float:
     return 0.5 if pixels < 1e6 else 3.0 if pixels < 1e7 else 10.0
 
 
-def _precision(facts: Facts) -> tuple[str, str]:
-    if not facts.has_bfloat16:
-        return "float32", "this processor does not multiply bfloat16"
-    if facts.side < 16:
-        return "float32", "too little work per picture for bfloat16 to pay"
-    return "bfloat16", "this processor multiplies bfloat16, about twice as fast"
-
-
-def _image_size(plan: Plan, facts: Facts, minutes: float, precision: str) -> tuple[int, str]:
+def _image_size(plan: Plan, facts: Facts, minutes: float) -> tuple[int, str]:
     """Return the largest usual size at which a middling network still gets enough passes; enlarge only below 8."""
     if facts.is_one_size and facts.side <= 64:
         return max(8, facts.side), "the size that the pictures have (at least 8)"
     best = min(_SIDES[0], max(8, facts.side))
     for side in _SIDES:
-        if side <= facts.side and _is_possible(plan, facts, side, "cnn", _widths(24, side), minutes, precision):
+        if side <= facts.side and _is_possible(plan, facts, side, "cnn", _widths(24, side), minutes):
             best = side
     return best, f"what {minutes:g} minutes allow for {facts.rows:,} pictures"
 
 
-def _image_model(
-    plan: Plan, facts: Facts, size: int, minutes: float, precision: str
-) -> tuple[str, dict[str, Any], str]:
+def _image_model(plan: Plan, facts: Facts, size: int, minutes: float) -> tuple[str, dict[str, Any], str]:
     """Return the largest candidate that every limit allows, or the smallest of all."""
     candidates = [pair for pair in _image_candidates(size, facts) if plan.model in (None, pair[0])]
     for name, channels in candidates:
-        if _is_possible(plan, facts, size, name, channels, minutes, precision):
+        if _is_possible(plan, facts, size, name, channels, minutes):
             return name, {"channels": channels}, "the largest that the limits and the minutes allow"
     name, channels = candidates[-1]
     return name, {"channels": channels}, "the smallest there is; even so a limit will hardly be met"
@@ -211,9 +223,7 @@ def _image_candidates(size: int, facts: Facts) -> Iterator[tuple[str, list[int]]
     yield "separable_cnn", _widths(8, size)
 
 
-def _is_possible(
-    plan: Plan, facts: Facts, size: int, name: str, channels: list[int], minutes: float, precision: str
-) -> bool:
+def _is_possible(plan: Plan, facts: Facts, size: int, name: str, channels: list[int], minutes: float) -> bool:
     """Return whether, by estimate, the network meets every limit and sees the pictures often enough."""
     cost = measure_size(name, _image_kwargs(facts, size, channels), (facts.channels, size, size))
     is_quantized = plan.quantize and name == "cnn"  # separable networks often lose too much in int8
@@ -222,7 +232,7 @@ def _is_possible(
     return (
         megabytes <= (plan.megabytes or math.inf)
         and milliseconds <= (plan.milliseconds or math.inf)
-        and _passes(facts, cost.macs, minutes, precision) >= _passes_wanted(facts)
+        and _passes(plan, facts, name, cost.macs, minutes) >= _passes_wanted(facts)
     )
 
 
@@ -230,10 +240,12 @@ def _file_megabytes(parameters: int, bytes_each: int) -> float:
     return (1.05 * parameters * bytes_each + 20_000) / 1e6
 
 
-def _passes(facts: Facts, macs: int, minutes: float, precision: str) -> float:
+def _passes(plan: Plan, facts: Facts, name: str, macs: int, minutes: float) -> float:
     """Return how often each training picture would be seen; a tenth of the time goes to other things."""
     work = 3 * macs * 0.8 * facts.rows  # forward, and twice that backward
-    return 0.9 * minutes * 60 * facts.threads * _TRAIN_MACS[precision] / work
+    engine, precision = _engine(plan, facts)[0], _precision(plan, facts)[0]
+    speed = _TRAIN_MACS[engine, precision] / (_SEPARABLE_SLOWER[engine] if name == "separable_cnn" else 1)
+    return 0.9 * minutes * 60 * facts.threads * speed / work
 
 
 def _passes_wanted(facts: Facts) -> float:
@@ -261,6 +273,7 @@ def _power_of_two(value: float, low: int, high: int) -> int:
 def _check(plan: Plan, facts: Facts) -> None:
     choices = {
         "model": [name for name in MODELS if (name == "mlp") == (facts.kind == "table")],
+        "engine": ENGINES,
         "optimizer": OPTIMIZERS,
         "schedule": SCHEDULES,
         "augment": AUGMENTATIONS if facts.kind == "image" else ("none",),
@@ -274,6 +287,12 @@ def _check(plan: Plan, facts: Facts) -> None:
                 f"one of {', '.join(valid)} for {'pictures' if facts.kind == 'image' else 'a table'}",
                 f"{nearest(value, valid)}change it or leave it out",
             )
+    if plan.engine == "torch" and not facts.has_torch:
+        raise InputError(
+            "engine is 'torch', which is not installed",
+            "an engine that is",
+            "pip install 'trimtab[train]', or change it to numpy or leave it out",
+        )
     _check_ranges(plan)
 
 
@@ -306,13 +325,19 @@ def _check_ranges(plan: Plan) -> None:
 
 
 def _check_resolved(plan: Plan, facts: Facts) -> None:
-    """Check what depends on several settings: the shares of the rows, and the builder's own arguments."""
+    """Check what depends on several settings: shares of the rows, precision, the builder's own arguments."""
     shares = (plan.validation_fraction or 0) + (plan.test_fraction or 0)
     if shares >= 0.95:
         raise InputError(
             f"validation_fraction and test_fraction add up to {shares:g}",
             "a sum below 0.95, so that something is left to train on",
             "lower one of them",
+        )
+    if (plan.engine, plan.precision) == ("numpy", "bfloat16"):
+        raise InputError(
+            "precision is 'bfloat16' and engine is 'numpy'",
+            "float32, in which the NumPy engine computes",
+            "change one of them or leave the precision out",
         )
     kwargs = model_kwargs(plan, facts, in_features=12 * max(1, facts.columns))
     size = plan.image_size or 0

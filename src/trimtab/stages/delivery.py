@@ -65,14 +65,15 @@ class Candidate:
 
 def export_candidates(job: Job, dataset: Dataset, artifact: Artifact, features: Features) -> list[Candidate]:
     """Export the float model, check it against the trained one, and make the int8 model from it."""
-    from trimtab.training.steps import predict_probabilities, restore
+    from trimtab.training.stepper import predict_probabilities
 
     float_path = job.directory.compression / "float32" / "model.onnx"
     float_path.parent.mkdir(parents=True, exist_ok=True)
     export_onnx(artifact, float_path)
     validation = raw_inputs(dataset, features.validation_rows)
     exported = predictor_of(artifact, float_path, job.facts.threads).predict_proba(validation)
-    native = predict_probabilities(restore(artifact), features.validation)
+    plan = job.plan
+    native = predict_probabilities(artifact, features.validation, engine=str(plan.engine), threads=plan.threads or 1)
     report = parity(native, exported, dataset.labels[features.validation_rows])
     job.console.stage(
         "export",
@@ -132,7 +133,7 @@ def _original(dataset: Dataset, row: int) -> Any:
 
 def choose(job: Job, candidates: list[Candidate], features: Features) -> Candidate:
     """Deliver int8 when it is smaller and the guard on the validation rows passes, or the budget needs it."""
-    labels = features.validation.labels.numpy()
+    labels = features.validation.labels
     base = candidates[0]
     table = [_table_row(base, labels)]
     delivered, reason = base, "the only candidate"

@@ -105,7 +105,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """What the network reads: the rows of two parts as tensors, and the preprocessing that made them."""
+    """What the network reads: the rows of two parts as arrays, and the preprocessing that made them."""
 
     training: Rows
     validation: Rows

@@ -49,6 +49,8 @@ def announce(job: Job) -> None:
     job.console.stage("plan", f"{plan.model} ({options}){size} within {', '.join(limits)}")
     if "model" in job.reasons:
         job.console.note(job.reasons["model"])
+    if plan.engine == "numpy" and "engine" in job.reasons:
+        job.console.note(f"trained by the NumPy engine: {job.reasons['engine']}")
     for name, reason in job.reasons.items():
         value = getattr(plan, name)
         job.ledger.append("decision", name=name, value=value, reason=reason)
@@ -173,7 +175,7 @@ def train_model(job: Job, features: Features, split: Split) -> Artifact:
     artifact = Artifact(
         builder=str(job.plan.model),
         kwargs=features.kwargs,
-        arrays={key: value.numpy() for key, value in trained.model.state_dict().items()},
+        arrays=trained.arrays,
         meta=features.meta,
     )
     _note_trained(job, artifact, trained)

@@ -1,10 +1,14 @@
-"""Training that follows the clock: the loop, schedules, augmentation, checkpoints. The one room that needs torch."""
+"""Training that follows the clock, by torch or by NumPy: the loop, schedules, augmentation, checkpoints.
 
-from trimtab.training.recipe import AUGMENTATIONS, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
+The loop handles NumPy arrays and a `trimtab.training.stepper.Stepper`; importing this room needs no torch.
+"""
+
+from trimtab.training.recipe import AUGMENTATIONS, ENGINES, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
 from trimtab.training.schedules import Correction, Timeline
 
 __all__ = [
     "AUGMENTATIONS",
+    "ENGINES",
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",

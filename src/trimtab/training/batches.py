@@ -1,6 +1,7 @@
 """Rows held in memory as they are stored (uint8 pictures, float32 tables), and batches made from them.
 
-Every batch is a function of (seed, step): nothing has to be remembered to continue a run exactly.
+Every batch is a function of (seed, step), the same for both engines: nothing has to be remembered to continue a run
+exactly.
 
 Shapes: N rows, B batch, H W C height, width, channels, F features.
 """
@@ -10,15 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from trimtab.training.recipe import Recipe
 
+Inputs = NDArray[Any]  # uint8 [N, H, W, C] pictures, or float32 [N, F] encoded table rows
+
 _CHUNK = 512  # rows per forward pass outside training
+_GATHERED = 16  # pictures gathered at a time, so that the indices of their pixels take little memory
 _COUNTED = 256  # pictures whose pixels are counted at a time
 
 
@@ -29,33 +32,33 @@ class Rows:
     Attributes
     ----------
     inputs
-        Pictures uint8 [N, H, W, C], or encoded table rows float32 [N, F].
+        Pictures uint8 [N, H, W, C], or encoded table rows float32 [N, F]; contiguous in memory.
     labels
         int64 [N].
     mean, std
         Per channel, float32 [C], for pictures: the network sees (uint8 / 255 - mean) / std. ``None`` for tables.
     """
 
-    inputs: Tensor
-    labels: Tensor
-    mean: Tensor | None = None
-    std: Tensor | None = None
+    inputs: Inputs
+    labels: NDArray[np.int64]
+    mean: NDArray[np.float32] | None = None
+    std: NDArray[np.float32] | None = None
 
     @classmethod
     def of(
         cls,
-        inputs: NDArray[np.uint8] | NDArray[np.float32],
+        inputs: Inputs,
         labels: NDArray[np.int64],
         *,
         mean: list[float] | None = None,
         std: list[float] | None = None,
     ) -> Rows:
-        """Return the rows as tensors; the arrays are shared, not copied, when they are writable."""
+        """Return the rows; the arrays are shared, not copied, when they are contiguous."""
         return cls(
-            inputs=torch.from_numpy(np.require(inputs, requirements=["C", "W"])),
-            labels=torch.from_numpy(np.require(labels, requirements=["C", "W"])),
-            mean=None if mean is None else torch.tensor(mean),
-            std=None if std is None else torch.tensor(std),
+            inputs=np.ascontiguousarray(inputs),
+            labels=np.ascontiguousarray(labels),
+            mean=None if mean is None else np.array(mean, np.float32),
+            std=None if std is None else np.array(std, np.float32),
         )
 
     def __len__(self) -> int:
@@ -65,18 +68,40 @@ class Rows:
         """Return the first rows, at most ``count``, sharing their memory."""
         return replace(self, inputs=self.inputs[:count], labels=self.labels[:count])
 
-    def normalize(self, batch: Tensor) -> Tensor:
+    def normalize(self, batch: Inputs) -> NDArray[np.float32]:
         """Return what the network sees: float32 [B, C, H, W] (channels last in memory) or [B, F]."""
         if self.mean is None or self.std is None:
-            return batch
-        scaled = batch.to(torch.float32).sub_(self.mean * 255).div_(self.std * 255)
-        return scaled.permute(0, 3, 1, 2)
+            return batch.astype(np.float32, copy=False)
+        count, height, width, _ = batch.shape
+        scaled = batch.reshape(count, -1).astype(np.float32)  # [B, H * W * C]: long rows, which NumPy is fast on
+        scaled -= np.tile(self.mean * 255, height * width)
+        scaled /= np.tile(self.std * 255, height * width)
+        return scaled.reshape(batch.shape).transpose(0, 3, 1, 2)
 
-    def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (network input, labels) over all rows in order, a bounded number at a time."""
+    def chunks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the network's input over all rows in order, a bounded number at a time."""
         for start in range(0, len(self), _CHUNK):
-            stop = start + _CHUNK
-            yield self.normalize(self.inputs[start:stop]), self.labels[start:stop]
+            yield self.normalize(self.inputs[start : start + _CHUNK])
+
+
+class Batches:
+    """The batch of each step of a run: shuffled, augmented, normalized."""
+
+    def __init__(self, rows: Rows, recipe: Recipe) -> None:
+        self._rows, self._recipe = rows, recipe
+        self._order = Order(len(rows), recipe.batch_size, recipe.seed)
+
+    def at(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return what the network sees in that step, as of `Rows.normalize`, and the labels int64 [B]."""
+        inputs, labels = self.stored(step)
+        return self._rows.normalize(inputs), labels
+
+    def stored(self, step: int) -> tuple[Inputs, NDArray[np.int64]]:
+        """Return the same before normalization: uint8 [B, H, W, C] or float32 [B, F], and the labels int64 [B]."""
+        # The 1 sets these random numbers apart from the dropout of the step, which has its seed alone.
+        random = np.random.default_rng((step_seed(self._recipe.seed, step), 1))
+        numbers = self._order.at(step)
+        return augmented(self._rows.inputs, numbers, self._recipe.augment, random), self._rows.labels[numbers]
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
@@ -92,27 +117,27 @@ class Order:
         self._epoch = -1
         self._permutation: NDArray[np.int64] = np.empty(0, np.int64)
 
-    def at(self, step: int) -> Tensor:
+    def at(self, step: int) -> NDArray[np.int64]:
         """Return the row numbers of the batch of that step: int64 [B]."""
         epoch, position = divmod(step, steps_per_epoch(self._rows, self._batch_size))
         if epoch != self._epoch:
             self._permutation = np.random.default_rng((self._seed, epoch)).permutation(self._rows)
             self._epoch = epoch
         start = position * self._batch_size
-        return torch.from_numpy(self._permutation[start : start + self._batch_size])
+        return self._permutation[start : start + self._batch_size]
 
 
-def augmented(inputs: Tensor, rows: Tensor, augment: str, random: torch.Generator) -> Tensor:
+def augmented(inputs: Inputs, rows: NDArray[np.int64], augment: str, random: np.random.Generator) -> Inputs:
     """Return the rows of a batch, pictures shifted and mirrored at random, each on its own.
 
-    One gather does the selection, the shift by up to an eighth of the side (at most 4 pixels, at least 1; pixels
-    beyond the border are reflected) and, for ``"flip+shift"``, the left-right mirror image of every other row.
+    One gather of pixels does the selection, the shift by up to an eighth of the side (at most 4 pixels, at least 1;
+    pixels beyond the border are reflected) and, for ``"flip+shift"``, the left-right mirror image of every other row.
     Tables pass unchanged.
 
     Parameters
     ----------
     inputs
-        uint8 [N, H, W, C] or float32 [N, F].
+        uint8 [N, H, W, C], contiguous, or float32 [N, F].
     rows
         int64 [B].
     augment
@@ -122,34 +147,38 @@ def augmented(inputs: Tensor, rows: Tensor, augment: str, random: torch.Generato
 
     Returns
     -------
-    Tensor
+    NDArray
         uint8 [B, H, W, C] or float32 [B, F].
     """
     if augment == "none" or inputs.ndim != 4:
         return inputs[rows]
-    count, height, width = len(rows), inputs.shape[1], inputs.shape[2]
-    down = _shifted(height, count, random)
-    across = _shifted(width, count, random)
+    _, height, width, channels = inputs.shape
+    down = _shifted(height, len(rows), random)
+    across = _shifted(width, len(rows), random)
     if augment == "flip+shift":
-        mirror = torch.rand(count, generator=random) < 0.5
-        across = torch.where(mirror[:, None], across.flip(1), across)
-    return inputs[rows[:, None, None], down[:, :, None], across[:, None, :]]
+        is_mirrored = random.random(len(rows)) < 0.5
+        across = np.where(is_mirrored[:, None], across[:, ::-1], across)
+    lines = (rows[:, None] * height + down) * width  # [B, H]: where each line starts in the flat array of pixels
+    flat = inputs.reshape(-1, channels)
+    batch = np.empty((len(rows), height, width, channels), inputs.dtype)
+    for start in range(0, len(rows), _GATHERED):
+        part = slice(start, start + _GATHERED)
+        pixels = lines[part, :, None] + across[part, None, :]  # [_GATHERED, H, W]
+        flat.take(pixels, axis=0, out=batch[part], mode="clip")  # none is outside; "raise" would copy
+    return batch
 
 
-def _shifted(side: int, count: int, random: torch.Generator) -> Tensor:
+def _shifted(side: int, count: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Return positions [count, side], shifted per row and reflected at the border."""
     reach = min(4, math.ceil(side / 8), side - 1)
-    offset = torch.randint(-reach, reach + 1, (count, 1), generator=random)
-    position = (torch.arange(side) + offset).abs()
-    return torch.where(position >= side, 2 * (side - 1) - position, position)
+    position = np.abs(np.arange(side) + random.integers(-reach, reach + 1, (count, 1)))
+    reflected: NDArray[np.int64] = np.minimum(position, 2 * (side - 1) - position)
+    return reflected
 
 
 def first_batch(rows: Rows, recipe: Recipe) -> NDArray[np.uint8]:
     """Return the pictures of step 0 as the network sees them before normalization: uint8 [B, H, W, C]."""
-    random = torch.Generator().manual_seed(step_seed(recipe.seed, 0))
-    order = Order(len(rows), recipe.batch_size, recipe.seed).at(0)
-    batch: NDArray[np.uint8] = augmented(rows.inputs, order, recipe.augment, random).numpy()
-    return batch
+    return Batches(rows, recipe).stored(0)[0]
 
 
 def step_seed(seed: int, step: int) -> int:

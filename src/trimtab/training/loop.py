@@ -15,22 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from trimtab.errors import TrainingError
 from trimtab.training.batches import Rows, steps_per_epoch
-from trimtab.training.checkpoints import (
-    Checkpoint,
-    Tensors,
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-)
+from trimtab.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from trimtab.training.probe import Probe, probe
 from trimtab.training.recipe import Recipe
-from trimtab.training.schedules import Correction, Timeline
-from trimtab.training.steps import Stepper, validate
+from trimtab.training.schedules import Correction, Timeline, learning_rate_factor
+from trimtab.training.stepper import Arrays, make_stepper, using_threads, validate
 from trimtab.training.watch import HISTORY_COLUMNS, HistoryRow, Watch
 
 _CHECKPOINT_SECONDS = 2.0  # not more often than this; a checkpoint changes no weights
@@ -42,9 +35,9 @@ _STRETCHES_PER_EPOCH = 4  # looks at the clock between two validations
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The outcome: the model with its best weights (float32), the history, and what repeats them."""
+    """The outcome: the best weights (float32, by torch's names and layouts), the history, and what repeats them."""
 
-    model: torch.nn.Module
+    arrays: Arrays
     history: list[HistoryRow]
     corrections: list[Correction]
     precision: str
@@ -92,13 +85,15 @@ def train(
     ------
     TrainingError
         If the loss is not a number before the first validation.
+    ModuleNotFoundError
+        If the recipe's engine is not installed.
     """
-    torch.set_num_threads(recipe.threads)
-    loop = _Loop(builder, kwargs, training, validation, recipe, watch or Watch(), checkpoints)
-    loop.replay = None if replay is None else list(replay)
-    if not loop.resume():
-        loop.begin(precision)
-    return loop.run()
+    with using_threads(recipe.engine, recipe.threads):
+        loop = _Loop(builder, kwargs, training, validation, recipe, watch or Watch(), checkpoints)
+        loop.replay = None if replay is None else list(replay)
+        if not loop.resume():
+            loop.begin(precision)
+        return loop.run()
 
 
 class _Loop:
@@ -114,20 +109,20 @@ class _Loop:
         watch: Watch,
         checkpoints: Path | None,
     ) -> None:
-        self.stepper = Stepper(builder, kwargs, training, recipe)
+        self.stepper = make_stepper(builder, kwargs, training, recipe)
         self.validation, self.recipe, self.watch, self.checkpoints = validation, recipe, watch, checkpoints
         self.pass_steps = steps_per_epoch(len(training), recipe.batch_size)
         self.steps_at_most = recipe.steps or recipe.epochs_at_most * self.pass_steps
         self.timeline = Timeline()
         self.replay: list[Correction] | None = None
         self.history: list[HistoryRow] = []
-        self.best: Tensors = {}
+        self.best: Arrays = {}
         self.best_loss, self.since_best = math.inf, 0
         self.is_winding_down = False
         self.step, self.spent, self.epoch_end = 0, 0.0, 0
         self.step_seconds: list[float] = []  # a step, over the last few stretches
         self.validation_seconds = 0.0
-        self.epoch_losses: list[torch.Tensor] = []
+        self.epoch_losses: list[float] = []
         self.started = self.last_checkpoint = self.stretch_started = watch.clock()
         self.stretch_start = 0
 
@@ -167,8 +162,8 @@ class _Loop:
         if checkpoint is None:
             return False
         state = checkpoint.state
-        self.stepper.model.load_state_dict(checkpoint.model)
-        restore_optimizer(self.stepper.optimizer, checkpoint.optimizer)
+        self.stepper.load_weights(checkpoint.model)
+        self.stepper.load_optimizer(checkpoint.optimizer)
         self.stepper.precision = state["precision"]
         self.best = checkpoint.best
         self.best_loss, self.since_best = state["best_loss"], state["since_best"]
@@ -187,8 +182,8 @@ class _Loop:
     def run(self) -> Trained:
         """Do steps until the timeline ends."""
         while self.step < self.timeline.total_steps:
-            loss, rate = self.stepper.step(self.step, self.timeline.progress(self.step))
-            self.epoch_losses.append(loss)
+            rate = self._learning_rate()
+            self.epoch_losses.append(self.stepper.step(self.step, rate))
             self.step += 1
             self.watch.on_step(self.step, self.timeline.total_steps)
             self._end_early()
@@ -198,14 +193,17 @@ class _Loop:
                 self._end_stretch()
                 self._follow_the_clock()
         self._check_best()
-        self.stepper.model.load_state_dict(self.best)
         return Trained(
-            model=self.stepper.model,
+            arrays=self.best,
             history=self.history,
             corrections=self.timeline.corrections,
             precision=self.stepper.precision,
             seconds=self._seconds(),
         )
+
+    def _learning_rate(self) -> float:
+        progress = self.timeline.progress(self.step)
+        return self.recipe.learning_rate * learning_rate_factor(self.recipe.schedule, progress)
 
     def _start_epoch(self) -> None:
         self.epoch_end, self.epoch_losses = self.step + self._epoch_steps(), []
@@ -229,8 +227,8 @@ class _Loop:
 
     def _end_epoch(self, rate: float) -> None:
         self._end_stretch()
-        loss, accuracy = validate(self.stepper.model, self.validation, self.stepper.precision)
-        train_loss = float(torch.stack(self.epoch_losses).mean())
+        loss, accuracy = validate(self.stepper, self.validation)
+        train_loss = sum(self.epoch_losses) / len(self.epoch_losses)
         self._remember_best(loss, train_loss)
         self._write_history(train_loss, loss, accuracy, rate)
         self.validation_seconds = self.watch.clock() - self.stretch_started
@@ -252,10 +250,10 @@ class _Loop:
 
     def _remember_best(self, loss: float, train_loss: float) -> None:
         """Keep the weights when they are finite and validate better; end the run when the loss is no number."""
-        state = {key: value.detach().clone() for key, value in self.stepper.model.state_dict().items()}
+        weights = self.stepper.weights()
         is_finite = math.isfinite(loss) and math.isfinite(train_loss)
-        if is_finite and loss < self.best_loss and all(bool(value.isfinite().all()) for value in state.values()):
-            self.best, self.best_loss, self.since_best = state, loss, 0
+        if is_finite and loss < self.best_loss and all(np.isfinite(array).all() for array in weights.values()):
+            self.best, self.best_loss, self.since_best = weights, loss, 0
             return
         self.since_best += 1
         if not is_finite:
@@ -330,8 +328,8 @@ class _Loop:
             self.checkpoints,
             Checkpoint(
                 step=self.step,
-                model=dict(self.stepper.model.state_dict()),
-                optimizer=optimizer_tensors(self.stepper.optimizer),
+                model=self.stepper.weights(),
+                optimizer=self.stepper.optimizer_arrays(),
                 best=self.best,
                 state={
                     "history": self.history,

@@ -1,6 +1,6 @@
 """A short trial on the real rows: seconds per step and per validated row, and whether bfloat16 pays here.
 
-The trial works on a copy of the model: it changes nothing in the run that follows.
+The trial works on a copy of the network: it changes nothing in the run that follows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trimtab.training.batches import Rows
-from trimtab.training.steps import Stepper, validate
+from trimtab.training.stepper import Stepper, validate
 
 _MARGIN = 1.03  # the trial is short, and short is fast: caches are warm, nothing else is done
 _MUCH_SLOWER = 2.0
@@ -49,7 +49,7 @@ def probe(
     step_seconds = _time_steps(twin, seconds, clock)
     sample = validation.first(_VALIDATED)
     start = clock()
-    validate(twin.model, sample, chosen)
+    validate(twin, sample)
     validation_seconds = (clock() - start) * len(validation) / len(sample)
     return Probe(step_seconds=step_seconds * _MARGIN, validation_seconds=validation_seconds, precision=chosen)
 
@@ -61,6 +61,6 @@ def _time_steps(twin: Stepper, seconds: float, clock: Callable[[], float]) -> fl
     start = clock()
     while len(times) < 3 or (clock() - start < seconds and len(times) < 500):
         before = clock()
-        twin.step(len(times) + 1, 0.0)[0].item()
+        twin.step(len(times) + 1, 0.0)
         times.append(clock() - before)
     return statistics.median(times)

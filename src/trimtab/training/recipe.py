@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 AUGMENTATIONS = ("none", "shift", "flip+shift")
+ENGINES = ("torch", "numpy")
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("one-cycle", "linear", "cosine", "constant")
@@ -22,8 +23,8 @@ class Recipe:
         Passes over the training rows that a timed run will not exceed.
     batch_size
         Rows per step.
-    optimizer, schedule, augment, precision
-        One of `OPTIMIZERS`, `SCHEDULES`, `AUGMENTATIONS`, `PRECISIONS`.
+    engine, optimizer, schedule, augment, precision
+        One of `ENGINES`, `OPTIMIZERS`, `SCHEDULES`, `AUGMENTATIONS`, `PRECISIONS`; NumPy computes in float32.
     learning_rate
         The peak of the schedule.
     weight_decay
@@ -38,6 +39,7 @@ class Recipe:
         Of the weights, the order, the augmentation and dropout.
     """
 
+    engine: str
     steps: int | None
     epochs_at_most: int
     batch_size: int

@@ -1,0 +1,262 @@
+"""Normalization over the batch (BatchNorm1d, BatchNorm2d) or over the features of each example (LayerNorm).
+
+Both make z = (x - mean) / s with s = sqrt(variance + eps), and y = weight z + bias. Since mean and s depend on x,
+dx = weight / s (dy - mean(dy) - z mean(dy z)): what would only move the mean or the spread has no effect.
+
+Legend: ``N`` values that are normalized together, ``C`` channels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from trimtab.numpy_nn.memory import empty
+from trimtab.numpy_nn.module import Array, Module, Parameter, ShapeError
+from trimtab.numpy_nn.threads import in_shards
+
+_PIECE = 60_000  # numbers worked on at a time: they stay in the cache from one operation to the next
+
+
+class _BatchNorm(Module):
+    """Statistics of each channel over all else; running averages of them are used once training is over."""
+
+    buffer_names: ClassVar[tuple[str, ...]] = ("running_mean", "running_var", "num_batches_tracked")
+    mixes_examples = True
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
+        self.tracks = track_running_stats
+        if track_running_stats:
+            self.running_mean, self.running_var = np.zeros(num_features, np.float32), np.ones(num_features, np.float32)
+            self.num_batches_tracked = np.array(0)
+        else:
+            self.buffer_names = ()  # type: ignore[misc]
+
+    def describe(self) -> str:
+        """Return the number of channels."""
+        return str(self.num_features)
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Start over with a weight of one, a bias of zero and no statistics."""
+        if self.weight is not None and self.bias is not None:
+            self.weight.data.fill(1)
+            self.bias.data.fill(0)
+        if self.tracks:
+            self.running_mean[...], self.running_var[...] = 0, 1
+            self.num_batches_tracked = np.array(0)
+
+    def forward(self, x: Array) -> Array:
+        """Keep the input, its mean and spread, and whether they depend on the input."""
+        self._check(x)
+        rows = _rows(x)
+        uses_batch = self.training or not self.tracks
+        if uses_batch:
+            if self.training and len(rows) == 1:
+                raise ShapeError(self, x, "more than one value per channel in training")
+            mean, variance = _statistics(rows)
+            if self.training and self.tracks:
+                self._track(mean, variance, len(rows))
+        else:
+            mean, variance = self.running_mean, self.running_var
+        inverse = 1 / np.sqrt(variance + self.eps)
+        scale = inverse if self.weight is None else inverse * self.weight.data
+        shift = -mean * scale if self.bias is None else self.bias.data - mean * scale
+        scale, shift = scale.astype(x.dtype), shift.astype(x.dtype)
+        y = empty(rows.shape, x.dtype)
+
+        def compute(piece: slice) -> None:
+            np.multiply(rows[piece], scale, out=y[piece])
+            y[piece] += shift
+
+        _by_pieces(rows, compute)
+        self._keep(rows, x.shape, mean.astype(x.dtype), inverse.astype(x.dtype), uses_batch, True)
+        return _restore(y, x.shape)
+
+    def backward(self, grad: Array) -> Array:
+        """Gradients of input, weight and bias."""
+        rows, shape, mean, inverse, uses_batch, has_bias = self._take()
+        grad = _rows(grad)
+
+        def sums(piece: slice) -> Array:
+            z = rows[piece] - mean
+            z *= grad[piece]
+            return np.stack([_column_sums(grad[piece]), _column_sums(z)])
+
+        total = _summed(rows, sums, 2)
+        dbias, dweight = total[0], total[1] * inverse
+        if self.weight is not None and self.weight.requires_grad:
+            self.weight.add(dweight)
+        if self.bias is not None and has_bias and self.bias.requires_grad:
+            self.bias.add(dbias)
+        if not self.input_gradient:
+            return np.empty(0, grad.dtype)
+        scale = inverse if self.weight is None else inverse * self.weight.data
+        slope = (scale * inverse * dweight / max(1, len(rows))).astype(grad.dtype)
+        offset = (scale * dbias / max(1, len(rows)) - slope * mean).astype(grad.dtype)
+        dx = empty(rows.shape, grad.dtype)
+
+        def compute(piece: slice) -> None:
+            np.multiply(grad[piece], scale, out=dx[piece])
+            if uses_batch:
+                moved = rows[piece] * slope
+                moved += offset
+                dx[piece] -= moved
+
+        _by_pieces(rows, compute)
+        return _restore(dx, shape)
+
+    def tangent(self, v: Array) -> Array:
+        """Scale the direction; only where the statistics are fixed, since otherwise the layer is not linear."""
+        _, shape, mean, inverse, uses_batch, _ = self._kept
+        if uses_batch:
+            return super().tangent(v)
+        self._keep(_rows(v) + mean, shape, mean, inverse, False, False)
+        scale = inverse if self.weight is None else inverse * self.weight.data
+        return _restore(_rows(v) * scale, shape)
+
+    def _track(self, mean: Array, variance: Array, count: int) -> None:
+        """Move the running averages; ``momentum=None`` averages all batches alike. The variance is the unbiased one."""
+        self.num_batches_tracked = self.num_batches_tracked + 1
+        if count == 0:
+            return
+        variance = variance * count / (count - 1)
+        share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean += share * (mean - self.running_mean)
+        self.running_var += share * (variance - self.running_var)
+
+    def _check(self, x: Array) -> None:
+        raise NotImplementedError(f"{type(self).__name__} takes any shape.")
+
+
+@final
+class BatchNorm1d(_BatchNorm):
+    """[B, C] or [B, C, L], normalized by channel (Ioffe and Szegedy, 2015)."""
+
+    def _check(self, x: Array) -> None:
+        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
+            raise ShapeError(self, x, f"[B, {self.num_features}] or [B, {self.num_features}, L]")
+
+
+@final
+class BatchNorm2d(_BatchNorm):
+    """[B, C, H, W], normalized by channel (Ioffe and Szegedy, 2015)."""
+
+    def _check(self, x: Array) -> None:
+        if x.ndim != 4 or x.shape[1] != self.num_features:
+            raise ShapeError(self, x, f"[B, {self.num_features}, H, W]")
+
+
+@final
+class LayerNorm(Module):
+    """The last axes of each example, normalized together (Ba, Kiros and Hinton, 2016): [..., *normalized_shape]."""
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
+        self.shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps = eps
+        self.weight = Parameter(np.ones(self.shape, np.float32)) if elementwise_affine else None
+        self.bias = Parameter(np.zeros(self.shape, np.float32)) if elementwise_affine and bias else None
+
+    def describe(self) -> str:
+        """Return the shape."""
+        return str(self.shape)
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Start over with a weight of one and a bias of zero."""
+        if self.weight is not None:
+            self.weight.data.fill(1)
+        if self.bias is not None:
+            self.bias.data.fill(0)
+
+    def forward(self, x: Array) -> Array:
+        """Keep z and one over the spread."""
+        if x.shape[x.ndim - len(self.shape) :] != self.shape:
+            raise ShapeError(self, x, f"[..., {', '.join(map(str, self.shape))}]")
+        rows = np.ascontiguousarray(x).reshape(-1, math.prod(self.shape))
+        z = rows - rows.mean(axis=1, keepdims=True)
+        inverse = 1 / np.sqrt(np.einsum("nf,nf->n", z, z)[:, None] / rows.shape[1] + self.eps)
+        z *= inverse.astype(x.dtype)
+        self._keep(z, inverse.astype(x.dtype))
+        y = z.copy() if self.weight is None else z * self.weight.data.ravel()
+        if self.bias is not None:
+            y += self.bias.data.ravel()
+        return y.reshape(x.shape)
+
+    def backward(self, grad: Array) -> Array:
+        """Gradients of input, weight and bias."""
+        z, inverse = self._take()
+        rows = np.ascontiguousarray(grad).reshape(z.shape)
+        if self.weight is not None and self.weight.requires_grad:
+            self.weight.add(np.einsum("nf,nf->f", rows, z).reshape(self.shape))
+        if self.bias is not None and self.bias.requires_grad:
+            self.bias.add(rows.sum(axis=0).reshape(self.shape))
+        if self.weight is not None:
+            rows = rows * self.weight.data.ravel()
+        share = np.einsum("nf,nf->n", rows, z)[:, None] / z.shape[1]
+        return (inverse * (rows - rows.mean(axis=1, keepdims=True) - z * share)).reshape(grad.shape)
+
+
+# ---- rows: [N, C] whatever the shape was ----
+
+
+def _rows(x: Array) -> Array:
+    """Return [B, C, ...] as [N, C], without a copy where the channels lie last."""
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1)).reshape(-1, x.shape[1])
+
+
+def _restore(rows: Array, shape: tuple[int, ...]) -> Array:
+    """Return [N, C] as [B, C, ...], the channels last in memory."""
+    return np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+
+
+def _statistics(rows: Array) -> tuple[Array, Array]:
+    """Return mean and variance of each column, the latter from distances to the former, so that nothing cancels."""
+    count = max(1, len(rows))
+    mean = _summed(rows, lambda piece: _column_sums(rows[piece])) / count
+    center = mean.astype(rows.dtype)
+    squares = _summed(rows, lambda piece: _column_sums(np.square(rows[piece] - center)))
+    return mean, squares / count - (mean - center) ** 2
+
+
+def _column_sums(rows: Array) -> Array:
+    return np.ones(len(rows), rows.dtype) @ rows
+
+
+def _summed(rows: Array, compute: Callable[[slice], Array], height: int = 1) -> Array:
+    """Return the sum over all pieces, in float64: [C], or [height, C]."""
+    total = np.zeros((height, rows.shape[1]))
+    for part in _by_pieces(rows, compute):
+        total += part
+    return total[0] if height == 1 else total
+
+
+def _by_pieces(rows: Array, compute: Callable[[slice], Any]) -> list[Any]:
+    """Return ``compute`` of pieces of the rows that fit into the cache, in order."""
+    height = max(1, _PIECE // max(1, rows.shape[1]))
+
+    def part(start: int, stop: int) -> list[Any]:
+        return [compute(piece) for piece in _slices(start, stop, height)]
+
+    return [result for results in in_shards(len(rows), rows.size, part) for result in results]
+
+
+def _slices(start: int, stop: int, height: int) -> Iterator[slice]:
+    yield from (slice(first, min(first + height, stop)) for first in range(start, stop, height))

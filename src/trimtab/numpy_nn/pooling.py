@@ -1,0 +1,398 @@
+"""Maxima and means over windows, and pictures made larger or smaller.
+
+Legend as in `trimtab.numpy_nn.im2col`: pictures lie channels-last in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import final
+
+import numpy as np
+
+from trimtab.numpy_nn.im2col import Geometry
+from trimtab.numpy_nn.memory import empty
+from trimtab.numpy_nn.module import Array, Module, ShapeError
+from trimtab.numpy_nn.threads import in_shards
+
+Pair = int | tuple[int, int]
+OptionalPair = int | None | tuple[int | None, int | None]
+_PIECE = 600_000  # numbers of pictures worked on at a time
+
+
+class _Pool(Module):
+    """What windows that slide over each channel have in common."""
+
+    geometry: Geometry
+    ceil_mode: bool
+
+    def describe(self) -> str:
+        """Return the window and its stride."""
+        return f"{self.geometry.kernel}, stride={self.geometry.stride}"
+
+    def _fit(self, x: Array) -> Geometry:
+        """Return the geometry for pictures [B, C, H, W]; with ``ceil_mode`` more padding, so that all is covered."""
+        if x.ndim != 4:
+            raise ShapeError(self, x, "[B, C, H, W]")
+        geometry = self.geometry
+        if self.ceil_mode:
+            (vertical, horizontal) = (
+                _ceil_padding(*values)
+                for values in zip(x.shape[2:], geometry.padding, geometry.extent, geometry.stride, strict=True)
+            )
+            geometry = Geometry(
+                kernel=geometry.kernel,
+                stride=geometry.stride,
+                padding=(vertical, horizontal),
+                dilation=geometry.dilation,
+            )
+        if min(geometry.output_size(x.shape[2:])) < 1:
+            raise ShapeError(self, x, f"at least {geometry.extent} pixels, padding included")
+        return geometry
+
+
+@final
+class MaxPool2d(_Pool):
+    """Maximum over windows: [B, C, H, W] -> [B, C, H', W'].
+
+    dx is dy at the place of the maximum, the first one where several are equal, and zero elsewhere. ``indices`` holds
+    the places after a forward pass with ``return_indices``: int64 [B, C, H', W'], into H W.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        self.geometry = _window(kernel_size, stride, padding, dilation)
+        self.return_indices, self.ceil_mode = return_indices, ceil_mode
+        self.indices: Array | None = None
+
+    def forward(self, x: Array) -> Array:
+        """Keep which pixel of each window was the largest."""
+        geometry, pictures = self._fit(x), x.transpose(0, 2, 3, 1)
+        size = geometry.output_size(x.shape[2:])
+        y = empty((len(x), *size, x.shape[1]), x.dtype)
+        keeps = self._keeps or self.return_indices
+        kind = np.uint8 if math.prod(geometry.kernel) <= 256 else np.int32
+        places = empty(y.shape if keeps else (len(x), 0), kind)
+
+        def compute(start: int, stop: int) -> None:
+            for piece in _pieces(start, stop, pictures):
+                padded = geometry.pad(pictures[piece], -np.inf)
+                _largest(geometry.windows(padded, size), y[piece], places[piece] if keeps else None)
+
+        in_shards(len(x), x.size, compute)
+        self._keep(places, geometry, pictures.shape)
+        if self.return_indices:
+            self.indices = _flat_indices(places, geometry, pictures.shape).transpose(0, 3, 1, 2)
+        return y.transpose(0, 3, 1, 2)
+
+    def backward(self, grad: Array) -> Array:
+        """Send each gradient to the pixel that was the largest."""
+        places, geometry, shape = self._take()
+        grad, dx = grad.transpose(0, 2, 3, 1), empty(shape, grad.dtype)
+
+        def compute(start: int, stop: int) -> None:
+            for piece in _pieces(start, stop, dx):
+                _send_back(grad[piece], places[piece], dx[piece], geometry)
+
+        in_shards(len(grad), dx.size, compute)
+        return dx.transpose(0, 3, 1, 2)
+
+    def tangent(self, v: Array) -> Array:
+        """Take the directions of the pixels that were the largest."""
+        places, geometry, _ = self._kept
+        windows = geometry.windows(geometry.pad(v.transpose(0, 2, 3, 1)), places.shape[1:3])
+        moved = np.zeros(places.shape, v.dtype)
+        for place, (i, j) in enumerate(np.ndindex(geometry.kernel)):
+            moved += windows[:, :, :, i, j] * (places == place)
+        return moved.transpose(0, 3, 1, 2)
+
+
+@final
+class AvgPool2d(_Pool):
+    """Mean over windows: [B, C, H, W] -> [B, C, H', W']. Each pixel gets its share of dy from every window it is in.
+
+    The sum is divided by the size of the window, padding included, by the number of pixels of the picture in it
+    (``count_include_pad=False``), or by ``divisor_override``; as in torch.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        self.geometry = _window(kernel_size, stride, padding, 1)
+        self.ceil_mode, self.count_include_pad, self.divisor = ceil_mode, count_include_pad, divisor_override
+
+    def forward(self, x: Array) -> Array:
+        """Keep the shape."""
+        geometry, pictures = self._fit(x), x.transpose(0, 2, 3, 1)
+        size = geometry.output_size(x.shape[2:])
+        windows = geometry.windows(geometry.pad(pictures), size)
+        y = np.zeros((len(x), *size, x.shape[1]), x.dtype)
+        for i, j in np.ndindex(geometry.kernel):
+            y += windows[:, :, :, i, j]
+        shares = self._shares(geometry, pictures.shape).astype(x.dtype)
+        y *= shares
+        self._keep(geometry, pictures.shape, shares)
+        return y.transpose(0, 3, 1, 2)
+
+    def backward(self, grad: Array) -> Array:
+        """Spread each gradient over its window."""
+        geometry, shape, shares = self._take()
+        return _spread(grad.transpose(0, 2, 3, 1) * shares, geometry, shape).transpose(0, 3, 1, 2)
+
+    def tangent(self, v: Array) -> Array:
+        """Average the directions: the layer is linear."""
+        return self.forward(v)
+
+    def _shares(self, geometry: Geometry, shape: tuple[int, ...]) -> Array:
+        """Return one over the divisor of each window: [H', W', 1]."""
+        size = geometry.output_size((shape[1], shape[2]))
+        if self.divisor is not None:
+            return np.full((*size, 1), 1 / self.divisor)
+        counted = np.ones((1, *shape[1:3], 1))
+        if self.count_include_pad:  # torch counts its own padding, but not what ceil_mode adds beyond it
+            counted = self.geometry.pad(counted, 1.0)
+            bottom, right = (
+                after - own for (_, after), (_, own) in zip(geometry.padding, self.geometry.padding, strict=True)
+            )
+            counted = Geometry(kernel=(1, 1), padding=((0, bottom), (0, right))).pad(counted)
+        else:
+            counted = geometry.pad(counted)
+        return 1 / geometry.windows(counted, size).sum(axis=(0, 3, 4))
+
+
+@final
+class AdaptiveAvgPool2d(Module):
+    """Mean over windows that cover the picture evenly: [B, C, H, W] -> [B, C, H', W'].
+
+    Output i averages the pixels from floor(i H / H') to ceil((i + 1) H / H'). A linear map per axis.
+    """
+
+    def __init__(self, output_size: OptionalPair) -> None:
+        self.output_size = output_size if isinstance(output_size, tuple) else (output_size, output_size)
+
+    def describe(self) -> str:
+        """Return the size."""
+        return str(self.output_size)
+
+    def forward(self, x: Array) -> Array:
+        """Keep the two maps; the mean of whole pictures needs none."""
+        if x.ndim != 4:
+            raise ShapeError(self, x, "[B, C, H, W]")
+        if self.output_size == (1, 1):
+            self._keep(x.shape)
+            pixels = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(len(x), -1, x.shape[1])
+            share = np.full(pixels.shape[1], 1 / pixels.shape[1], x.dtype)
+            return (share @ pixels)[:, :, None, None]
+        maps = [
+            _averaging(pixels, pixels if out is None else out).astype(x.dtype)
+            for pixels, out in zip(x.shape[2:], self.output_size, strict=True)
+        ]
+        self._keep(*maps)
+        return _resample(x, *maps)
+
+    def backward(self, grad: Array) -> Array:
+        """Apply the transposed maps."""
+        kept = self._take()
+        if self.output_size == (1, 1):
+            return _spread_evenly(grad, kept[0])
+        return _resample(grad, *(matrix.T for matrix in kept))
+
+    def tangent(self, v: Array) -> Array:
+        """Average the directions: the layer is linear."""
+        return self.forward(v)
+
+
+@final
+class Upsample(Module):
+    """Pictures at another size, by the nearest pixel or bilinearly: [B, C, H, W] -> [B, C, H', W'].
+
+    A linear map per axis, so that dx is its transpose applied to dy.
+    """
+
+    def __init__(
+        self,
+        size: Pair | None = None,
+        scale_factor: float | tuple[float, float] | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+    ) -> None:
+        if (size is None) == (scale_factor is None):
+            raise ValueError(f"size is {size} and scale_factor {scale_factor}; expected one of the two; give one.")
+        if mode not in ("nearest", "bilinear"):
+            raise ValueError(f"mode is '{mode}'; expected nearest or bilinear; choose one.")
+        self.size = (size, size) if isinstance(size, int) else size
+        self.scale = scale_factor if isinstance(scale_factor, tuple) else (scale_factor, scale_factor)
+        self.mode, self.align_corners = mode, bool(align_corners)
+
+    def describe(self) -> str:
+        """Return the size or the factor, and the mode."""
+        return f"size={self.size}, scale_factor={self.scale}, mode='{self.mode}'"
+
+    def forward(self, x: Array) -> Array:
+        """Keep the two maps."""
+        if x.ndim != 4:
+            raise ShapeError(self, x, "[B, C, H, W]")
+        maps = [self._map(axis, x.shape[2 + axis]).astype(x.dtype) for axis in (0, 1)]
+        self._keep(*maps)
+        return _resample(x, *maps)
+
+    def backward(self, grad: Array) -> Array:
+        """Apply the transposed maps."""
+        return _resample(grad, *(matrix.T for matrix in self._take()))
+
+    def tangent(self, v: Array) -> Array:
+        """Resample the direction: the layer is linear."""
+        return self.forward(v)
+
+    def _map(self, axis: int, pixels: int) -> Array:
+        """Return the matrix [out, in] of an axis."""
+        factor = self.scale[axis]
+        out = self.size[axis] if self.size is not None else math.floor(pixels * (factor or 1))
+        step = 1 / factor if factor else pixels / out
+        if self.mode == "nearest":
+            source = np.minimum(np.floor(np.arange(out) * step).astype(int), pixels - 1)
+            return np.eye(pixels)[source]
+        if self.align_corners:
+            position = np.arange(out) * ((pixels - 1) / (out - 1) if out > 1 else 0.0)
+        else:
+            position = np.maximum((np.arange(out) + 0.5) * step - 0.5, 0)
+        left = np.minimum(np.floor(position).astype(int), pixels - 1)
+        right, share = np.minimum(left + 1, pixels - 1), (position - left)[:, None]
+        return (1 - share) * np.eye(pixels)[left] + share * np.eye(pixels)[right]
+
+
+# ---- windows ----
+
+
+def _largest(windows: Array, y: Array, places: Array | None) -> None:
+    """Fill the maxima [B, H', W', C] of windows [B, H', W', I, J, C], and which of the I J pixels each first was.
+
+    Where a pixel is larger than all before it, its place is taken over: ``places += larger * (place - places)``, which
+    on whole numbers is far faster than a masked copy.
+    """
+    y[...] = windows[:, :, :, 0, 0]
+    if places is not None:
+        places.fill(0)
+        step = np.empty_like(places)
+    for place, (i, j) in list(enumerate(np.ndindex(windows.shape[3:5])))[1:]:
+        pixels = windows[:, :, :, i, j]
+        if places is not None:
+            larger = pixels > y
+            np.subtract(places.dtype.type(place), places, out=step)
+            step *= larger.view(np.uint8)
+            places += step
+        np.maximum(y, pixels, out=y)
+
+
+def _send_back(grad: Array, places: Array, dx: Array, geometry: Geometry) -> None:
+    """Fill the gradient [B, H, W, C] of some pictures for that of their maxima [B, H', W', C]."""
+    (top, _), (left, _) = geometry.padding
+    has_padding = any(map(any, geometry.padding))
+    batch, height, width, channels = dx.shape
+    size = (grad.shape[1], grad.shape[2])
+    target = empty((batch, *_padded_size(geometry, dx.shape[1:]), channels), grad.dtype) if has_padding else dx
+    is_tiled = geometry.kernel == geometry.stride and geometry.dilation == (1, 1)
+    if not is_tiled or target.shape[1:3] != tuple(np.multiply(size, geometry.stride)):
+        target.fill(0)
+    windows = geometry.windows(target, size)
+    for place, (i, j) in enumerate(np.ndindex(geometry.kernel)):
+        if is_tiled:
+            np.multiply(grad, places == place, out=windows[:, :, :, i, j])
+        else:
+            windows[:, :, :, i, j] += grad * (places == place)
+    if has_padding:
+        dx[...] = target[:, top : top + height, left : left + width]
+
+
+def _pieces(start: int, stop: int, pictures: Array) -> Iterator[slice]:
+    """Yield pieces of a part of the batch that fit into the cache."""
+    count = max(1, _PIECE // max(1, pictures[0].size))
+    yield from (slice(first, min(first + count, stop)) for first in range(start, stop, count))
+
+
+def _spread(grad: Array, geometry: Geometry, shape: tuple[int, ...]) -> Array:
+    """Add each gradient [B, H', W', C] to all pixels of its window: [B, H, W, C]."""
+    (top, _), (left, _) = geometry.padding
+    padded = np.zeros((shape[0], *_padded_size(geometry, shape[1:]), shape[3]), grad.dtype)
+    windows = geometry.windows(padded, (grad.shape[1], grad.shape[2]))
+    for i, j in np.ndindex(geometry.kernel):
+        windows[:, :, :, i, j] += grad
+    return padded[:, top : top + shape[1], left : left + shape[2]]
+
+
+def _padded_size(geometry: Geometry, shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[0] + sum(geometry.padding[0]), shape[1] + sum(geometry.padding[1])
+
+
+def _flat_indices(places: Array, geometry: Geometry, shape: tuple[int, ...]) -> Array:
+    """Return torch's indices, into the H W pixels without padding."""
+    (top, _), (left, _) = geometry.padding
+    down, across = np.divmod(places.astype(np.int64), geometry.kernel[1])
+    rows: Array = np.arange(places.shape[1])[:, None, None] * geometry.stride[0] - top + down * geometry.dilation[0]
+    columns = np.arange(places.shape[2])[:, None] * geometry.stride[1] - left + across * geometry.dilation[1]
+    return rows * shape[2] + columns
+
+
+def _window(kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair) -> Geometry:
+    kernel, (top, left) = _pair(kernel_size), _pair(padding)
+    steps = kernel if stride is None else _pair(stride)
+    return Geometry(kernel=kernel, stride=steps, padding=((top, top), (left, left)), dilation=_pair(dilation))
+
+
+def _ceil_padding(pixels: int, padding: tuple[int, int], extent: int, stride: int) -> tuple[int, int]:
+    """Return the padding with which a last window that is only partly on the picture is counted too.
+
+    As in torch, that window must begin on the picture or on the padding before it.
+    """
+    before = padding[0]
+    windows = -(-(pixels + 2 * before - extent) // stride) + 1
+    if (windows - 1) * stride >= pixels + before:
+        windows -= 1
+    return before, max(before, (windows - 1) * stride + extent - pixels - before)
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    first, second = (value, value) if isinstance(value, int) else value
+    return int(first), int(second)
+
+
+# ---- linear maps along each axis ----
+
+
+def _averaging(pixels: int, out: int) -> Array:
+    """Return the matrix [out, pixels] of adaptive averaging."""
+    matrix = np.zeros((out, pixels))
+    for row in range(out):
+        start, stop = row * pixels // out, -(-(row + 1) * pixels // out)
+        matrix[row, start:stop] = 1 / (stop - start)
+    return matrix
+
+
+def _resample(x: Array, down: Array, across: Array) -> Array:
+    """Return ``down @ x @ across.T`` of the pictures: [B, C, H, W] -> [B, C, H', W'], channels last in memory."""
+    pictures = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    rows = np.matmul(down, pictures.reshape(len(x), x.shape[2], x.shape[3] * x.shape[1]))
+    columns = np.matmul(across, rows.reshape(len(x), len(down), x.shape[3], x.shape[1]))
+    return columns.transpose(0, 3, 1, 2)
+
+
+def _spread_evenly(grad: Array, shape: tuple[int, ...]) -> Array:
+    """Return [B, C, H, W] in which every pixel has its share of [B, C, 1, 1]."""
+    batch, channels, height, width = shape
+    dx = empty((batch, height, width, channels), grad.dtype)
+    dx[...] = (grad / (height * width)).transpose(0, 2, 3, 1)
+    return dx.transpose(0, 3, 1, 2)
