@@ -15,7 +15,7 @@ import numpy as np
 from trimtab.numpy_nn.module import Array, Module
 
 
-def gradient_penalty(network: Module, x: Array, strength: float) -> float:
+def gradient_penalty(network: Module, x: Array, strength: float, *, features: int | None = None) -> float:
     """Return strength / 2 times the mean squared norm of dD/dx, and add its gradient to those of the parameters.
 
     The derivative of a derivative is not needed. Around x a piecewise-linear network is linear, D(x + v) - D(x) =
@@ -30,6 +30,8 @@ def gradient_penalty(network: Module, x: Array, strength: float) -> float:
         Where the gradient is taken.
     strength
         Often called gamma.
+    features
+        How many of the first features, or channels, count: not those that only tell the class. All unless given.
 
     Raises
     ------
@@ -39,6 +41,8 @@ def gradient_penalty(network: Module, x: Array, strength: float) -> float:
     with _retaining(network):
         value = network(x)
         gradient = _input_gradient(network, np.ones_like(value))
+        if features is not None:
+            gradient[:, features:] = 0
         along = network.tangent(gradient * (strength / len(x)))
         network.backward(np.ones_like(along))
     return float(along.sum() / 2)

@@ -23,7 +23,7 @@ from trimtab.training.checkpoints import Checkpoint, load_checkpoint, save_check
 from trimtab.training.probe import Probe, probe
 from trimtab.training.recipe import Recipe
 from trimtab.training.schedules import Correction, Timeline, learning_rate_factor
-from trimtab.training.stepper import Arrays, make_stepper, using_threads, validate
+from trimtab.training.stepper import Arrays, Stepper, make_stepper, using_threads, validate
 from trimtab.training.watch import HISTORY_COLUMNS, HistoryRow, Watch
 
 _CHECKPOINT_SECONDS = 2.0  # not more often than this; a checkpoint changes no weights
@@ -89,30 +89,46 @@ def train(
         If the recipe's engine is not installed.
     """
     with using_threads(recipe.engine, recipe.threads):
-        loop = _Loop(builder, kwargs, training, validation, recipe, watch or Watch(), checkpoints)
-        loop.replay = None if replay is None else list(replay)
-        if not loop.resume():
-            loop.begin(precision)
-        return loop.run()
+        stepper = make_stepper(builder, kwargs, training, recipe)
+        return run_stepper(
+            stepper,
+            len(training),
+            validation,
+            watch=watch,
+            checkpoints=checkpoints,
+            replay=replay,
+            precision=precision,
+        )
+
+
+def run_stepper(
+    stepper: Stepper,
+    training_rows: int,
+    validation: Rows,
+    *,
+    watch: Watch | None = None,
+    checkpoints: Path | None = None,
+    replay: Sequence[Correction] | None = None,
+    precision: str | None = None,
+) -> Trained:
+    """Train whatever ``stepper`` steps, on ``training_rows`` rows; the rest is as in `train`."""
+    loop = _Loop(stepper, training_rows, validation, watch or Watch(), checkpoints)
+    loop.replay = None if replay is None else list(replay)
+    if not loop.resume():
+        loop.begin(precision)
+    return loop.run()
 
 
 class _Loop:
-    """The state of one run of `train`."""
+    """The state of one run."""
 
     def __init__(
-        self,
-        builder: str,
-        kwargs: Mapping[str, Any],
-        training: Rows,
-        validation: Rows,
-        recipe: Recipe,
-        watch: Watch,
-        checkpoints: Path | None,
+        self, stepper: Stepper, training_rows: int, validation: Rows, watch: Watch, checkpoints: Path | None
     ) -> None:
-        self.stepper = make_stepper(builder, kwargs, training, recipe)
-        self.validation, self.recipe, self.watch, self.checkpoints = validation, recipe, watch, checkpoints
-        self.pass_steps = steps_per_epoch(len(training), recipe.batch_size)
-        self.steps_at_most = recipe.steps or recipe.epochs_at_most * self.pass_steps
+        self.stepper, self.recipe = stepper, stepper.recipe
+        self.validation, self.watch, self.checkpoints = validation, watch, checkpoints
+        self.pass_steps = steps_per_epoch(training_rows, self.recipe.batch_size)
+        self.steps_at_most = self.recipe.steps or self.recipe.epochs_at_most * self.pass_steps
         self.timeline = Timeline()
         self.replay: list[Correction] | None = None
         self.history: list[HistoryRow] = []
