@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
-from trimtab.numpy_nn.memory import empty
+from trimtab.numpy_nn.memory import empty_like
 from trimtab.numpy_nn.module import Array, Module
-from trimtab.numpy_nn.threads import in_shards
 
 _STEP = 1 / 32  # between the nodes of the error function's table
 
 
-class _Elementwise(Module):
-    """Computes rows of a batch at a time, on several threads where there is enough to do."""
-
-    def _map(self, compute: Callable[..., object], *arrays: Array) -> Array:
-        """Return a new array like the first that ``compute(*parts, out=part)`` has filled."""
-        if len(arrays[0].shape) == 4 and arrays[0].transpose(0, 2, 3, 1).flags.c_contiguous:
-            arrays = tuple(array.transpose(0, 2, 3, 1) for array in arrays)
-            return self._fill(compute, *arrays).transpose(0, 3, 1, 2)
-        return self._fill(compute, *arrays)
-
-    def _fill(self, compute: Callable[..., object], *arrays: Array) -> Array:
-        out = empty(arrays[0].shape, arrays[0].dtype)
-
-        def part(start: int, stop: int) -> None:
-            compute(*(array[start:stop] for array in arrays), out=out[start:stop])
-
-        in_shards(len(out) if out.ndim else 1, out.size, part) if out.ndim else compute(*arrays, out=out)
-        return out
-
-
-class LeakyReLU(_Elementwise):
+class LeakyReLU(Module):
     """``x`` where it is positive, ``negative_slope * x`` elsewhere. f' = 1 or ``negative_slope``."""
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
@@ -62,7 +40,7 @@ class LeakyReLU(_Elementwise):
         return np.where(is_positive, v, v * v.dtype.type(self.negative_slope))
 
 
-class ReLU(_Elementwise):
+class ReLU(Module):
     """``max(x, 0)``. f' = 1 where the output is positive, else 0."""
 
     def __init__(self, inplace: bool = False) -> None:
@@ -70,7 +48,7 @@ class ReLU(_Elementwise):
 
     def forward(self, x: Array) -> Array:
         """Keep the output."""
-        y = self._map(lambda part, out: np.maximum(part, 0, out=out), x)
+        y = np.maximum(x, 0, out=empty_like(x))
         self._keep(y)
         return y
 
@@ -85,15 +63,15 @@ class ReLU(_Elementwise):
         return self._mask(v, y)
 
     def _mask(self, values: Array, y: Array) -> Array:
-        return self._map(lambda part, of, out: np.multiply(part, of > 0, out=out), _like(values, y), y)
+        return np.multiply(values, y > 0, out=empty_like(y))
 
 
-class Tanh(_Elementwise):
+class Tanh(Module):
     """``tanh(x)``. f' = 1 - y^2."""
 
     def forward(self, x: Array) -> Array:
         """Keep the output."""
-        y = self._map(np.tanh, x)
+        y = np.tanh(x, out=empty_like(x))
         self._keep(y)
         return y
 
@@ -103,7 +81,7 @@ class Tanh(_Elementwise):
         return grad * (1 - y * y)
 
 
-class Sigmoid(_Elementwise):
+class Sigmoid(Module):
     """``1 / (1 + exp(-x))``. f' = y (1 - y)."""
 
     def forward(self, x: Array) -> Array:
@@ -118,7 +96,7 @@ class Sigmoid(_Elementwise):
         return grad * (y * (1 - y))
 
 
-class SiLU(_Elementwise):
+class SiLU(Module):
     """``x sigmoid(x)``. With s = sigmoid(x): f' = s (1 + x (1 - s))."""
 
     def __init__(self, inplace: bool = False) -> None:
@@ -136,7 +114,7 @@ class SiLU(_Elementwise):
         return grad * (gate * (1 + x * (1 - gate)))
 
 
-class GELU(_Elementwise):
+class GELU(Module):
     """``x P(x)`` with the normal distribution function P (Hendrycks and Gimpel, 2016). f' = P(x) + x p(x).
 
     ``approximate="tanh"``: P(x) = (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
@@ -185,7 +163,7 @@ def erf(x: Array) -> Array:
     The n-th derivative is (-1)^(n-1) H_(n-1)(x) f(x): f the first one, 2 / sqrt(pi) exp(-x^2), H Hermite's polynomials.
     """
     magnitude = np.minimum(np.abs(x), 6.0).astype(np.float64)  # beyond 6 it is one to the last bit
-    node = np.rint(magnitude / _STEP).astype(np.intp)
+    node = np.rint(np.nan_to_num(magnitude) / _STEP).astype(np.intp)
     start, step = node * _STEP, magnitude - node * _STEP
     total = np.zeros_like(step)
     hermite, following, factor = np.ones_like(start), 2 * start, step
@@ -200,12 +178,3 @@ def erf(x: Array) -> Array:
 @cache
 def _erf_table() -> Array:
     return np.array([math.erf(node * _STEP) for node in range(int(6 / _STEP) + 1)])
-
-
-def _like(values: Array, model: Array) -> Array:
-    """Return the values lying in memory as ``model`` does."""
-    if values.strides == model.strides:
-        return values
-    copied = np.empty_like(model)
-    copied[...] = values
-    return copied

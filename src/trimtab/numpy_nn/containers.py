@@ -10,7 +10,7 @@ import numpy as np
 from trimtab.numpy_nn.activations import LeakyReLU, ReLU
 from trimtab.numpy_nn.module import Array, Module, ShapeError
 from trimtab.numpy_nn.pooling import MaxPool2d
-from trimtab.numpy_nn.threads import can_shard, run_shards, shard_edges
+from trimtab.numpy_nn.shards import can_shard, run_shards, shard_edges
 
 _PRODUCTS = 100  # multiplications that take as long as touching a number
 
@@ -46,7 +46,12 @@ class Sequential(Module):
     def forward(self, x: Array) -> Array:
         """Return what the last layer makes of it; keep where the batch was cut."""
         edges = self._edges(x)
-        parts = run_shards(edges, lambda start, stop: self._forward(x[start:stop] if len(edges) > 2 else x))
+        try:
+            parts = run_shards(edges, lambda start, stop: self._forward(x[start:stop] if len(edges) > 2 else x))
+        except ShapeError:
+            if len(edges) > 2:
+                self._forward(x)  # says the same of the whole batch
+            raise
         self._keep(edges)
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
@@ -99,17 +104,24 @@ class Sequential(Module):
 
     def _edges(self, x: Array) -> list[int]:
         """Return where to cut the batch so that each part goes through all layers in its own thread."""
-        whole = [0, len(x) if x.ndim else 1]
-        if not can_shard() or any(layer.mixes_examples and layer.training for layer in self.modules()):
-            return whole
+        whole = len(x) if x.ndim else 1
+        if not can_shard() or x.ndim < 2 or any(module.mixes_examples for module in self.modules()):
+            return [0, whole]
         pixels = x.shape[2] * x.shape[3] if x.ndim == 4 else 1  # each weight of a convolution is used at about as many
         weights = sum(parameter.data.size for parameter in self.parameters())
-        return shard_edges(whole[1], whole[1] * weights * pixels // _PRODUCTS)
+        edges = shard_edges(whole, whole * weights * pixels // _PRODUCTS)
+        if len(edges) > 2:
+            for module in self.modules():
+                module.forget()
+                module.draw()
+        return edges
 
     def _in_order(self) -> list[tuple[str, Module]]:
         order = list(self.children())
         for place in range(len(order) - 1):
-            if isinstance(order[place][1], ReLU | LeakyReLU) and isinstance(order[place + 1][1], MaxPool2d):
+            layer, following = order[place][1], order[place + 1][1]
+            rises = isinstance(layer, ReLU) or (isinstance(layer, LeakyReLU) and layer.negative_slope >= 0)
+            if rises and isinstance(following, MaxPool2d) and not following.return_indices:
                 order[place : place + 2] = [order[place + 1], order[place]]
         return order
 

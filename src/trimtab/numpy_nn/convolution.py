@@ -8,7 +8,7 @@ import numpy as np
 
 from trimtab.numpy_nn import depthwise, im2col, winograd
 from trimtab.numpy_nn.im2col import Finish, Geometry, write
-from trimtab.numpy_nn.module import Array, Module, Parameter, ShapeError, fill_uniform, uniform_parameter
+from trimtab.numpy_nn.module import Array, Module, Parameter, ShapeError, fill_uniform, require, uniform_parameter
 
 Pair = int | tuple[int, int]
 _WINOGRAD_CHANNELS = 16  # with fewer, transforming costs more than it saves
@@ -55,10 +55,7 @@ class Conv2d(Module):
 
     def describe(self) -> str:
         """Return the arguments."""
-        geometry = self.geometry
-        extra = f", stride={geometry.stride}" if geometry.stride != (1, 1) else ""
-        extra += f", groups={self.groups}" if self.groups > 1 else ""
-        return f"{self.in_channels}, {self.out_channels}, kernel_size={geometry.kernel}{extra}"
+        return _describe(self)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw weight and bias."""
@@ -66,7 +63,7 @@ class Conv2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Keep the input, or what Winograd's algorithm made of it."""
-        _check(self, x, self.in_channels)
+        require(self, x, x.ndim == 4 and x.shape[1] == self.in_channels, f"[B, {self.in_channels}, H, W]", self.weight)
         if min(self.geometry.output_size(x.shape[2:])) < 1:
             raise ShapeError(self, x, f"at least {self.geometry.extent} pixels, padding included")
         return self._apply(x, None if self.bias is None else self.bias.data)
@@ -148,13 +145,16 @@ class ConvTranspose2d(Module):
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.geometry = _geometry(kernel_size, stride, padding, dilation)
         self.output_padding = _pair(output_padding)
+        steps = zip(self.output_padding, self.geometry.stride, self.geometry.dilation, strict=True)
+        if any(more >= max(step, apart) for more, step, apart in steps):
+            raise ValueError(f"output_padding is {output_padding}; expected less than stride or dilation; lower it.")
         self.weight = uniform_parameter((in_channels, out_channels // groups, *self.geometry.kernel))
         self.bias = uniform_parameter((out_channels,)) if bias else None
         self.initialize(np.random.default_rng())
 
     def describe(self) -> str:
         """Return the arguments."""
-        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.geometry.kernel}"
+        return _describe(self)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw weight and bias."""
@@ -162,7 +162,7 @@ class ConvTranspose2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Keep the input."""
-        _check(self, x, self.in_channels)
+        require(self, x, x.ndim == 4 and x.shape[1] == self.in_channels, f"[B, {self.in_channels}, H, W]", self.weight)
         return self._apply(x, None if self.bias is None else self.bias.data)
 
     def tangent(self, v: Array) -> Array:
@@ -271,9 +271,15 @@ def _check_groups(in_channels: int, out_channels: int, groups: int) -> None:
         )
 
 
-def _check(layer: Module, x: Array, channels: int) -> None:
-    if x.ndim != 4 or x.shape[1] != channels:
-        raise ShapeError(layer, x, f"[B, {channels}, H, W]")
+def _describe(layer: Conv2d | ConvTranspose2d) -> str:
+    """Return the arguments, as far as they are not the usual ones."""
+    geometry = layer.geometry
+    padding = tuple(before for before, _ in geometry.padding)
+    given: dict[str, object] = {"stride": geometry.stride, "padding": padding, "dilation": geometry.dilation}
+    usual = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+    given["groups"] = layer.groups
+    extra = "".join(f", {name}={value}" for name, value in given.items() if value != usual[name])
+    return f"{layer.in_channels}, {layer.out_channels}, kernel_size={geometry.kernel}{extra}"
 
 
 def _initialize(weight: Parameter, bias: Parameter | None, fan_in: int, rng: np.random.Generator) -> None:

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from trimtab.numpy_nn.memory import empty
+from trimtab.numpy_nn.memory import contiguous, empty, product
 from trimtab.numpy_nn.module import Array
-from trimtab.numpy_nn.threads import in_shards
 
 Finish = Callable[[Array, Array], object]  # finish(values, out) writes a piece of an output; see `write`
 
@@ -38,6 +37,13 @@ class Geometry:
     stride: tuple[int, int] = (1, 1)
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     dilation: tuple[int, int] = (1, 1)
+
+    def __post_init__(self) -> None:
+        """Refuse steps that lead nowhere."""
+        if min(*self.kernel, *self.stride, *self.dilation) < 1:
+            raise ValueError(
+                f"kernel is {self.kernel}, stride {self.stride}, dilation {self.dilation}; expected at least 1 of each."
+            )
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -93,15 +99,11 @@ def forward(x: Array, weight: Array, geometry: Geometry, finish: Finish = write)
     size = geometry.output_size(x.shape[1:3])
     y = empty((len(x), *size, len(weight)), x.dtype)
     matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, len(weight))  # [I J C, F]
-
-    def compute(start: int, stop: int) -> None:
-        for piece in _pieces(start, stop, size, len(matrix)):
-            columns = _columns(x[piece], geometry, size)
-            np.matmul(columns, matrix, out=y[piece].reshape(len(columns), -1))
-            if finish is not write:
-                finish(y[piece], y[piece])
-
-    in_shards(len(x), y.size, compute)
+    for piece in _pieces(len(x), size, len(matrix)):
+        columns = _columns(x[piece], geometry, size)
+        np.matmul(columns, matrix, out=y[piece].reshape(len(columns), -1))
+        if finish is not write:
+            finish(y[piece], y[piece])
     return y
 
 
@@ -111,14 +113,12 @@ def weight_gradient(x: Array, grad: Array, geometry: Geometry) -> Array:
     size = (grad.shape[1], grad.shape[2])
     width = channels * geometry.kernel[0] * geometry.kernel[1]
 
-    def compute(start: int, stop: int) -> Array:
-        total = np.zeros((width, filters), grad.dtype)
-        for piece in _pieces(start, stop, size, width):
-            columns = _columns(x[piece], geometry, size)
-            total += columns.T @ np.ascontiguousarray(grad[piece]).reshape(len(columns), filters)
-        return total
-
-    total: Array = sum(in_shards(len(x), grad.size, compute))
+    total, summand = (empty((width, filters), grad.dtype) for _ in range(2))
+    total.fill(0)
+    for piece in _pieces(len(x), size, width):
+        columns = _columns(x[piece], geometry, size)
+        np.matmul(columns.T, contiguous(grad[piece]).reshape(len(columns), filters), out=summand)
+        total += summand
     return total.reshape(*geometry.kernel, channels, filters).transpose(3, 2, 0, 1)
 
 
@@ -135,20 +135,16 @@ def input_gradient(grad: Array, weight: Array, shape: tuple[int, ...], geometry:
     matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(len(weight), -1)  # [F, I J C]
     size = (grad.shape[1], grad.shape[2])
 
-    def compute(start: int, stop: int) -> None:
-        for piece in _pieces(start, stop, size, matrix.shape[1]):
-            rows = np.ascontiguousarray(grad[piece]).reshape(-1, len(weight))
-            columns = (rows @ matrix).reshape(-1, *size, *geometry.kernel, shape[3])
-            _add_columns(columns, dx[piece], geometry)
-
-    in_shards(len(grad), dx.size, compute)
+    for piece in _pieces(len(grad), size, matrix.shape[1]):
+        columns = product(contiguous(grad[piece]).reshape(-1, len(weight)), matrix)
+        _add_columns(columns.reshape(-1, *size, *geometry.kernel, shape[3]), dx[piece], geometry)
     return dx
 
 
-def _pieces(start: int, stop: int, size: tuple[int, int], width: int) -> list[slice]:
-    """Return the pieces of a part of the batch whose columns fit into the cache."""
+def _pieces(batch: int, size: tuple[int, int], width: int) -> list[slice]:
+    """Return pieces of the batch whose columns fit into the cache."""
     pictures = max(1, _COLUMNS // max(1, size[0] * size[1] * width))
-    return [slice(first, min(first + pictures, stop)) for first in range(start, stop, pictures)]
+    return [slice(start, start + pictures) for start in range(0, batch, pictures)]
 
 
 def _columns(x: Array, geometry: Geometry, size: tuple[int, int]) -> Array:

@@ -11,7 +11,8 @@ from typing import final
 import numpy as np
 
 from trimtab.numpy_nn.memory import contiguous, product
-from trimtab.numpy_nn.module import Array, Module, Parameter, ShapeError, fill_uniform, uniform_parameter
+from trimtab.numpy_nn.module import Array, Module, Parameter, ShapeError, fill_uniform, require, uniform_parameter
+from trimtab.numpy_nn.shards import shard_start, state
 
 
 @final
@@ -35,8 +36,8 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """Keep the input."""
-        if x.ndim < 1 or x.shape[-1] != self.in_features:
-            raise ShapeError(self, x, f"[B, {self.in_features}]")
+        fits = x.ndim > 0 and x.shape[-1] == self.in_features
+        require(self, x, fits, f"[B, {self.in_features}]", self.weight)
         return self._apply(x, None if self.bias is None else self.bias.data)
 
     def tangent(self, v: Array) -> Array:
@@ -85,7 +86,10 @@ class Embedding(Module):
     def forward(self, x: Array) -> Array:
         """Keep which rows were used."""
         if x.dtype.kind not in "iu" or (x.size and not 0 <= x.min() <= x.max() < self.num_embeddings):
-            raise ShapeError(self, x, f"whole numbers from 0 to {self.num_embeddings - 1}")
+            found = f"from {x.min()} to {x.max()}" if x.size else "without elements"
+            raise ValueError(
+                f"{self} got {x.dtype} {found}; expected whole numbers from 0 to {self.num_embeddings - 1}."
+            )
         self._keep(x)
         return self.weight.data[x]
 
@@ -105,14 +109,17 @@ class Embedding(Module):
 class Dropout(Module):
     """Zero with probability ``p`` in training, the rest scaled by 1 / (1 - p): dx = dy times the same mask."""
 
-    mixes_examples = True  # the mask is drawn for the whole batch, in its order
-
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         """Accept torch's ``inplace``, which changes nothing here."""
         if not 0 <= p <= 1:
             raise ValueError(f"p is {p}; expected a probability; give a number from 0 to 1.")
         self.p = p
         self.rng = np.random.default_rng()
+        self._key = 0
+
+    def draw(self) -> None:
+        """Draw the key of the next masks."""
+        self._key = int(self.rng.integers(2**63))
 
     def describe(self) -> str:
         """Return the probability."""
@@ -120,12 +127,17 @@ class Dropout(Module):
 
     def forward(self, x: Array) -> Array:
         """Draw and keep the mask."""
-        mask = None
-        if self.training and self.p > 0:
-            scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-            mask = (self.rng.random(x.shape, np.float32) >= self.p) * x.dtype.type(scale)
+        if not self.training or self.p == 0:
+            self._keep(None)
+            return x
+        if state.shard is None:
+            self.draw()
+        bits = np.random.PCG64(self._key)
+        bits.advance(shard_start() * math.prod(x.shape[1:]))  # one number each, whoever computes the part
+        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
+        mask = (np.random.Generator(bits).random(x.shape) >= self.p) * x.dtype.type(scale)
         self._keep(mask)
-        return x if mask is None else x * mask
+        return x * mask
 
     def backward(self, grad: Array) -> Array:
         """Apply the mask."""
@@ -166,6 +178,7 @@ class Flatten(_Reshape):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim
+        self.mixes_examples = start_dim < 1
 
     def describe(self) -> str:
         """Return the axes."""
@@ -173,8 +186,9 @@ class Flatten(_Reshape):
 
     def _shape(self, x: Array) -> tuple[int, ...]:
         axes = max(x.ndim, 1)
-        if not (-axes <= self.start_dim < axes and -axes <= self.end_dim < axes):
-            raise ShapeError(self, x, f"at least {abs(self.start_dim) + 1} axes")
+        needed = max(-dim if dim < 0 else dim + 1 for dim in (self.start_dim, self.end_dim))
+        if axes < needed:
+            raise ShapeError(self, x, f"at least {needed} axes")
         start, end = self.start_dim % axes, self.end_dim % axes
         if start > end:
             raise ShapeError(self, x, "its first axis before its last")
@@ -187,6 +201,7 @@ class Unflatten(_Reshape):
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+        self.mixes_examples = dim < 1
 
     def describe(self) -> str:
         """Return the axis and its new shape."""

@@ -64,7 +64,7 @@ def cross_entropy(
     logarithms = log_softmax(_rows(input))  # [N, K]
     parts, total = _parts(input, target, weight, ignore_index, label_smoothing)
     slopes = np.exp(logarithms) * parts.sum(axis=1, keepdims=True) - parts
-    return _reduced(-(parts * logarithms).sum(axis=1), slopes, total, input, reduction)
+    return _reduced(_weighted(parts, logarithms), slopes, total, input, reduction)
 
 
 def nll_loss(
@@ -75,9 +75,10 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Loss:
     """Return minus the input of the right class: `cross_entropy` for an input [B, K, *D] of log probabilities."""
+    if target.dtype.kind == "f":
+        raise ValueError(f"target is {target.dtype}; expected whole numbers; cross_entropy takes probabilities.")
     parts, total = _parts(input, target, weight, ignore_index, 0.0)
-    chosen = np.where(parts != 0, _rows(input), 0)
-    return _reduced(-(parts * chosen).sum(axis=1), -parts, total, input, reduction)
+    return _reduced(_weighted(parts, _rows(input)), -parts, total, input, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -111,7 +112,7 @@ def mse_loss(input: Array, target: Array, reduction: str = "mean") -> Loss:
 def l1_penalty(parameters: Iterable[Parameter], strength: float) -> float:
     """Return ``strength`` times the sum of all absolute values, and add strength * sign(w) to the gradients."""
     total = 0.0
-    for parameter in parameters:
+    for parameter in (parameter for parameter in parameters if parameter.requires_grad):
         total += strength * float(np.abs(parameter.data).sum())
         parameter.grad += (strength * np.sign(parameter.data)).astype(parameter.grad.dtype)
     return total
@@ -120,7 +121,7 @@ def l1_penalty(parameters: Iterable[Parameter], strength: float) -> float:
 def l2_penalty(parameters: Iterable[Parameter], strength: float) -> float:
     """Return half ``strength`` times the sum of all squares, and add strength * w to the gradients: weight decay."""
     total = 0.0
-    for parameter in parameters:
+    for parameter in (parameter for parameter in parameters if parameter.requires_grad):
         total += strength / 2 * float(np.square(parameter.data).sum())
         parameter.grad += (strength * parameter.data).astype(parameter.grad.dtype)
     return total
@@ -157,17 +158,22 @@ def _parts(
     return parts, float(weights[valid].sum())
 
 
+def _weighted(parts: Array, logarithms: Array) -> Array:
+    """Return minus the sum of the parts [N, K] of the logarithms; one that does not count may be infinite."""
+    return -(parts * np.where(parts != 0, logarithms, 0)).sum(axis=1)
+
+
 def _reduced(values: Array, slopes: Array, total: float, input: Array, reduction: str) -> Loss:
     """Return the reduced values [N] and slopes [N, K], the latter in the input's shape."""
+    _check_reduction(reduction)
     if reduction == "mean":
-        values, slopes = values / (total or np.nan), slopes / (total or np.nan)
+        values, slopes = values / (total or np.nan), slopes / (total or 1)
     if input.ndim == 1:
-        return values.sum() if reduction != "none" else values[0], slopes[0]
+        return values[0] if reduction == "none" else float(values.sum()), slopes[0]
     spread = (input.shape[0], *input.shape[2:])
     grad = np.moveaxis(slopes.reshape(*spread, input.shape[1]), -1, 1).astype(input.dtype)
     if reduction == "none":
         return values.reshape(spread), grad
-    _check_reduction(reduction)
     return float(values.sum()), grad
 
 

@@ -44,6 +44,13 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return blocks[-1][:size].view(kind).reshape(shape)
 
 
+def empty_like(x: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of the shape, the type and the order in memory of ``x``, with arbitrary content."""
+    if x.ndim == 4 and not x.flags.c_contiguous:
+        return empty((x.shape[0], *x.shape[2:], x.shape[1]), x.dtype).transpose(0, 3, 1, 2)
+    return empty(x.shape, x.dtype)
+
+
 def empty_rows(rows: int, columns: int, dtype: DTypeLike) -> NDArray[Any]:
     """Return an array [rows, columns] whose rows lie a cache line further apart than they are long.
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from trimtab.numpy_nn.threads import state
+from trimtab.numpy_nn.shards import state
 
 Array = NDArray[Any]
 
@@ -53,7 +53,7 @@ class ShapeError(ValueError):
     def __init__(self, layer: Module, got: Array, expected: str, place: str = "") -> None:
         self.layer, self.got, self.expected, self.place = layer, got, expected, place
         where = f"layer {place}, {layer}," if place else f"{layer}"
-        shape = list(got.shape)
+        shape = list(got.shape) if got.dtype.kind == "f" else f"{list(got.shape)} and the type {got.dtype}"
         super().__init__(
             f"{where} got an input of shape {shape}; expected {expected}; change its arguments or what comes before it."
         )
@@ -81,12 +81,12 @@ class Module:
     training
         Whether dropout drops and batch normalization uses the batch's own statistics.
     input_gradient
-        Whether ``backward`` works out the gradient of the input; set to ``False`` on a network that is trained on
-        data saves the work, and ``backward`` then returns an array without elements.
+        Whether ``backward`` works out the gradient of the input. ``False`` on a `Sequential` that is trained on data
+        saves the work, and its ``backward`` returns an array without elements.
     retains
         Whether ``backward`` may be called again after the same forward pass.
     mixes_examples
-        Whether what happens to an example may depend on the others in the batch, or on their order.
+        Whether the batch must stay whole: the first axis of the output is not that of the input.
     """
 
     buffer_names: ClassVar[tuple[str, ...]] = ()
@@ -136,6 +136,9 @@ class Module:
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw this layer's own parameters, without those of the layers in it."""
 
+    def draw(self) -> None:
+        """Draw what a forward pass needs once for the whole batch, before the batch is cut."""
+
     # ---- what a layer uses ----
 
     @property
@@ -148,14 +151,16 @@ class Module:
         return vars(self).get("_kept_by_shard", {}).get(state.shard)
 
     def _keep(self, *values: Any) -> None:
+        if state.shard is None:
+            self.forget()
         vars(self).setdefault("_kept_by_shard", {})[state.shard] = values if self._keeps else None
 
     def _take(self) -> Any:
         kept = self._kept
         if kept is None:
             raise RuntimeError(
-                f"{self} has nothing to go back from; expected a forward pass, outside `inference()`, before each "
-                "backward pass; call the network first."
+                f"{type(self).__name__} has nothing to go back from; expected a forward pass, outside `inference()`, "
+                "before each backward pass; call the network first."
             )
         if not self.retains:
             self._kept_by_shard.pop(state.shard)
@@ -265,6 +270,25 @@ class Module:
             if hasattr(module, "rng"):
                 module.rng = np.random.default_rng(children.spawn(1)[0])
         return self
+
+
+def require(layer: Module, x: Array, fits: bool, expected: str, weight: Parameter) -> None:
+    """Refuse an input of the wrong shape, or of another type than the weights.
+
+    Raises
+    ------
+    ShapeError
+        Unless it ``fits``.
+    TypeError
+        If the types differ: computing would be slow, or not as exact as it seems.
+    """
+    if not fits:
+        raise ShapeError(layer, x, expected)
+    if x.dtype != weight.data.dtype:
+        raise TypeError(
+            f"{layer} got {x.dtype}; expected {weight.data.dtype}, the type of its weights; convert the input with "
+            "astype, or the network with to."
+        )
 
 
 def uniform_parameter(shape: tuple[int, ...]) -> Parameter:

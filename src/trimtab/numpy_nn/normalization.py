@@ -9,14 +9,14 @@ Legend: ``N`` values that are normalized together, ``C`` channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, final
+from collections.abc import Iterator
+from typing import ClassVar, final
 
 import numpy as np
 
 from trimtab.numpy_nn.memory import empty
 from trimtab.numpy_nn.module import Array, Module, Parameter, ShapeError
-from trimtab.numpy_nn.threads import in_shards
+from trimtab.numpy_nn.shards import all_sum, state
 
 _PIECE = 60_000  # numbers worked on at a time: they stay in the cache from one operation to the next
 
@@ -25,7 +25,6 @@ class _BatchNorm(Module):
     """Statistics of each channel over all else; running averages of them are used once training is over."""
 
     buffer_names: ClassVar[tuple[str, ...]] = ("running_mean", "running_var", "num_batches_tracked")
-    mixes_examples = True
 
     def __init__(
         self,
@@ -59,16 +58,15 @@ class _BatchNorm(Module):
             self.num_batches_tracked = np.array(0)
 
     def forward(self, x: Array) -> Array:
-        """Keep the input, its mean and spread, and whether they depend on the input."""
+        """Keep the input, its mean and spread, and how many values they were taken from: zero where they are fixed."""
         self._check(x)
-        rows = _rows(x)
-        uses_batch = self.training or not self.tracks
-        if uses_batch:
-            if self.training and len(rows) == 1:
+        rows, count = _rows(x), 0
+        if self.training or not self.tracks:
+            count, mean, variance = _statistics(rows)
+            if self.training and count == 1:
                 raise ShapeError(self, x, "more than one value per channel in training")
-            mean, variance = _statistics(rows)
-            if self.training and self.tracks:
-                self._track(mean, variance, len(rows))
+            if self.training and self.tracks and not state.shard:
+                self._track(mean, variance, count)
         else:
             mean, variance = self.running_mean, self.running_var
         inverse = 1 / np.sqrt(variance + self.eps)
@@ -76,54 +74,45 @@ class _BatchNorm(Module):
         shift = -mean * scale if self.bias is None else self.bias.data - mean * scale
         scale, shift = scale.astype(x.dtype), shift.astype(x.dtype)
         y = empty(rows.shape, x.dtype)
-
-        def compute(piece: slice) -> None:
+        for piece in _pieces(rows):
             np.multiply(rows[piece], scale, out=y[piece])
             y[piece] += shift
-
-        _by_pieces(rows, compute)
-        self._keep(rows, x.shape, mean.astype(x.dtype), inverse.astype(x.dtype), uses_batch, True)
+        self._keep(rows, x.shape, mean.astype(x.dtype), inverse.astype(x.dtype), count, True)
         return _restore(y, x.shape)
 
     def backward(self, grad: Array) -> Array:
         """Gradients of input, weight and bias."""
-        rows, shape, mean, inverse, uses_batch, has_bias = self._take()
-        grad = _rows(grad)
-
-        def sums(piece: slice) -> Array:
-            z = rows[piece] - mean
-            z *= grad[piece]
-            return np.stack([_column_sums(grad[piece]), _column_sums(z)])
-
-        total = _summed(rows, sums, 2)
-        dbias, dweight = total[0], total[1] * inverse
+        rows, shape, mean, inverse, count, has_bias = self._take()
+        grad, kind = _rows(grad), grad.dtype
+        sums = np.zeros((2, rows.shape[1]))  # of dy and of dy z, over this part of the batch
+        for piece in _pieces(rows):
+            sums[0] += _column_sums(grad[piece])
+            sums[1] += _column_sums((rows[piece] - mean) * grad[piece]) * inverse
         if self.weight is not None and self.weight.requires_grad:
-            self.weight.add(dweight)
+            self.weight.add(sums[1])
         if self.bias is not None and has_bias and self.bias.requires_grad:
-            self.bias.add(dbias)
+            self.bias.add(sums[0])
+        means = all_sum(sums) / count if count else sums * 0
         if not self.input_gradient:
-            return np.empty(0, grad.dtype)
+            return np.empty(0, kind)
         scale = inverse if self.weight is None else inverse * self.weight.data
-        slope = (scale * inverse * dweight / max(1, len(rows))).astype(grad.dtype)
-        offset = (scale * dbias / max(1, len(rows)) - slope * mean).astype(grad.dtype)
-        dx = empty(rows.shape, grad.dtype)
-
-        def compute(piece: slice) -> None:
+        slope = (scale * inverse * means[1]).astype(kind)
+        offset = (scale * means[0] - slope * mean).astype(kind)
+        dx = empty(rows.shape, kind)
+        for piece in _pieces(rows):
             np.multiply(grad[piece], scale, out=dx[piece])
-            if uses_batch:
+            if count:
                 moved = rows[piece] * slope
                 moved += offset
                 dx[piece] -= moved
-
-        _by_pieces(rows, compute)
         return _restore(dx, shape)
 
     def tangent(self, v: Array) -> Array:
         """Scale the direction; only where the statistics are fixed, since otherwise the layer is not linear."""
-        _, shape, mean, inverse, uses_batch, _ = self._kept
-        if uses_batch:
+        _, shape, mean, inverse, count, _ = self._kept
+        if count:
             return super().tangent(v)
-        self._keep(_rows(v) + mean, shape, mean, inverse, False, False)
+        self._keep(_rows(v), shape, mean * 0, inverse, 0, False)
         scale = inverse if self.weight is None else inverse * self.weight.data
         return _restore(_rows(v) * scale, shape)
 
@@ -227,36 +216,29 @@ def _restore(rows: Array, shape: tuple[int, ...]) -> Array:
     return np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
 
 
-def _statistics(rows: Array) -> tuple[Array, Array]:
-    """Return mean and variance of each column, the latter from distances to the former, so that nothing cancels."""
-    count = max(1, len(rows))
-    mean = _summed(rows, lambda piece: _column_sums(rows[piece])) / count
-    center = mean.astype(rows.dtype)
-    squares = _summed(rows, lambda piece: _column_sums(np.square(rows[piece] - center)))
-    return mean, squares / count - (mean - center) ** 2
+def _statistics(rows: Array) -> tuple[int, Array, Array]:
+    """Return how many rows there are, and mean and variance of each column, over all parts of the batch.
+
+    The variance is that of the distances to the mean, so that nothing cancels.
+    """
+    sums = np.zeros((2, rows.shape[1]))
+    for piece in _pieces(rows):
+        sums[0] += _column_sums(rows[piece])
+    sums[1] = len(rows)
+    total = all_sum(sums)
+    count = int(total[1, 0]) if rows.shape[1] else 0
+    mean = total[0] / max(1, count)
+    center, squares = mean.astype(rows.dtype), np.zeros(rows.shape[1])
+    for piece in _pieces(rows):
+        squares += _column_sums(np.square(rows[piece] - center))
+    return count, mean, all_sum(squares) / max(1, count) - (mean - center) ** 2
 
 
 def _column_sums(rows: Array) -> Array:
     return np.ones(len(rows), rows.dtype) @ rows
 
 
-def _summed(rows: Array, compute: Callable[[slice], Array], height: int = 1) -> Array:
-    """Return the sum over all pieces, in float64: [C], or [height, C]."""
-    total = np.zeros((height, rows.shape[1]))
-    for part in _by_pieces(rows, compute):
-        total += part
-    return total[0] if height == 1 else total
-
-
-def _by_pieces(rows: Array, compute: Callable[[slice], Any]) -> list[Any]:
-    """Return ``compute`` of pieces of the rows that fit into the cache, in order."""
+def _pieces(rows: Array) -> Iterator[slice]:
+    """Yield pieces of the rows that stay in the cache from one operation to the next."""
     height = max(1, _PIECE // max(1, rows.shape[1]))
-
-    def part(start: int, stop: int) -> list[Any]:
-        return [compute(piece) for piece in _slices(start, stop, height)]
-
-    return [result for results in in_shards(len(rows), rows.size, part) for result in results]
-
-
-def _slices(start: int, stop: int, height: int) -> Iterator[slice]:
-    yield from (slice(first, min(first + height, stop)) for first in range(start, stop, height))
+    yield from (slice(start, start + height) for start in range(0, len(rows), height))

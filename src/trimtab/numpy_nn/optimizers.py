@@ -13,7 +13,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from trimtab.numpy_nn.module import Array, Parameter
-from trimtab.numpy_nn.threads import in_shards
+from trimtab.numpy_nn.shards import run_shards, shard_edges
 
 _PIECE = 16_384  # numbers updated at a time
 
@@ -21,7 +21,9 @@ Parameters = Iterable[Parameter] | Iterable[Mapping[str, Any]]
 
 
 class _Optimizer:
-    """Groups of parameters, each with settings and state of its own.
+    """Groups of parameters, each with settings and state of its own; those that require no gradient are left out.
+
+    A parameter belongs to the optimizer that was made last: its arrays are moved into that one's buffer.
 
     Attributes
     ----------
@@ -34,10 +36,15 @@ class _Optimizer:
     def __init__(self, params: Parameters, **settings: Any) -> None:
         given: list[Any] = list(params)
         is_grouped = bool(given) and isinstance(given[0], Mapping)
+        everything = [
+            id(entry) for group in (given if is_grouped else [{"params": given}]) for entry in group["params"]
+        ]
+        if len(set(everything)) != len(everything):
+            raise ValueError("a parameter was given twice; expected each once; take it out of one of the groups.")
         self.groups: list[dict[str, Any]] = []
         self._flat: list[dict[str, Array]] = []
         for group in given if is_grouped else [{"params": given}]:
-            members = list(group["params"])
+            members = [parameter for parameter in group["params"] if parameter.requires_grad]
             self.groups.append({**settings, **{name: value for name, value in group.items() if name != "params"}})
             data, grad = _flatten(members)
             state = {name: np.zeros_like(data) for name in self.state_names}
@@ -59,7 +66,7 @@ class _Optimizer:
                 for first in range(start, stop, _PIECE):
                     update(**{name: array[first : min(first + _PIECE, stop)] for name, array in flat.items()})
 
-            in_shards(flat["data"].size, 4 * flat["data"].size, compute)
+            run_shards(shard_edges(flat["data"].size, flat["data"].size), compute)
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of what the optimizer remembers: ``"0.momentum"`` of the first group, ..., and ``"step"``."""
@@ -69,7 +76,19 @@ class _Optimizer:
         return {**state, "step": np.array(self._steps)}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Take up what `state_dict` returned."""
+        """Take up what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is that of another kind of optimizer or of other parameters.
+        """
+        own = self.state_dict()
+        if {key: np.shape(array) for key, array in state.items()} != {key: array.shape for key, array in own.items()}:
+            raise ValueError(
+                f"the state holds {', '.join(sorted(state)) or 'nothing'}; expected {', '.join(sorted(own))}, of the "
+                "same sizes; give that of an optimizer for the same parameters."
+            )
         self._steps = int(state["step"])
         for index, flat in enumerate(self._flat):
             for name in self.state_names:
@@ -188,7 +207,7 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients down together so that their norm is at most ``max_norm``; return what it was."""
     members = list(parameters)
     norm = math.sqrt(sum(float(np.vdot(parameter.grad, parameter.grad)) for parameter in members))
-    if norm > max_norm:
+    if not norm <= max_norm:
         for parameter in members:
             parameter.grad *= max_norm / (norm + 1e-6)
     return norm

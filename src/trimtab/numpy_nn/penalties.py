@@ -65,11 +65,12 @@ def _input_gradient(network: Module, grad: Array) -> Array:
 @contextmanager
 def _retaining(network: Module) -> Iterator[None]:
     """Let backward passes be repeated within the block."""
-    for module in network.modules():
+    before = {module: module.retains for module in network.modules()}
+    for module in before:
         module.retains = True
     try:
         yield
     finally:
-        for module in network.modules():
-            module.retains = False
+        for module, retains in before.items():
+            module.retains = retains
             module.forget()

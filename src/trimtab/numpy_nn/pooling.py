@@ -14,7 +14,6 @@ import numpy as np
 from trimtab.numpy_nn.im2col import Geometry
 from trimtab.numpy_nn.memory import empty
 from trimtab.numpy_nn.module import Array, Module, ShapeError
-from trimtab.numpy_nn.threads import in_shards
 
 Pair = int | tuple[int, int]
 OptionalPair = int | None | tuple[int | None, int | None]
@@ -71,6 +70,7 @@ class MaxPool2d(_Pool):
     ) -> None:
         self.geometry = _window(kernel_size, stride, padding, dilation)
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
+        self.mixes_examples = return_indices  # of the whole batch
         self.indices: Array | None = None
 
     def forward(self, x: Array) -> Array:
@@ -81,13 +81,10 @@ class MaxPool2d(_Pool):
         keeps = self._keeps or self.return_indices
         kind = np.uint8 if math.prod(geometry.kernel) <= 256 else np.int32
         places = empty(y.shape if keeps else (len(x), 0), kind)
-
-        def compute(start: int, stop: int) -> None:
-            for piece in _pieces(start, stop, pictures):
-                padded = geometry.pad(pictures[piece], -np.inf)
-                _largest(geometry.windows(padded, size), y[piece], places[piece] if keeps else None)
-
-        in_shards(len(x), x.size, compute)
+        for piece in _pieces(pictures):
+            padded = geometry.pad(pictures[piece], -np.inf)
+            places[piece] = _first_pixels(geometry, size) if keeps else 0
+            _largest(geometry.windows(padded, size), y[piece], places[piece] if keeps else None)
         self._keep(places, geometry, pictures.shape)
         if self.return_indices:
             self.indices = _flat_indices(places, geometry, pictures.shape).transpose(0, 3, 1, 2)
@@ -97,12 +94,8 @@ class MaxPool2d(_Pool):
         """Send each gradient to the pixel that was the largest."""
         places, geometry, shape = self._take()
         grad, dx = grad.transpose(0, 2, 3, 1), empty(shape, grad.dtype)
-
-        def compute(start: int, stop: int) -> None:
-            for piece in _pieces(start, stop, dx):
-                _send_back(grad[piece], places[piece], dx[piece], geometry)
-
-        in_shards(len(grad), dx.size, compute)
+        for piece in _pieces(dx):
+            _send_back(grad[piece], places[piece], dx[piece], geometry)
         return dx.transpose(0, 3, 1, 2)
 
     def tangent(self, v: Array) -> Array:
@@ -182,7 +175,9 @@ class AdaptiveAvgPool2d(Module):
     """
 
     def __init__(self, output_size: OptionalPair) -> None:
-        self.output_size = output_size if isinstance(output_size, tuple) else (output_size, output_size)
+        self.output_size = (
+            (output_size,) * 2 if output_size is None or isinstance(output_size, int) else tuple(output_size)
+        )
 
     def describe(self) -> str:
         """Return the size."""
@@ -194,7 +189,7 @@ class AdaptiveAvgPool2d(Module):
             raise ShapeError(self, x, "[B, C, H, W]")
         if self.output_size == (1, 1):
             self._keep(x.shape)
-            pixels = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(len(x), -1, x.shape[1])
+            pixels = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(len(x), x.shape[2] * x.shape[3], x.shape[1])
             share = np.full(pixels.shape[1], 1 / pixels.shape[1], x.dtype)
             return (share @ pixels)[:, :, None, None]
         maps = [
@@ -262,8 +257,11 @@ class Upsample(Module):
         """Return the matrix [out, in] of an axis."""
         factor = self.scale[axis]
         out = self.size[axis] if self.size is not None else math.floor(pixels * (factor or 1))
+        if out == pixels:
+            return np.eye(pixels)
         step = 1 / factor if factor else pixels / out
         if self.mode == "nearest":
+            step = 0.5 if out == 2 * pixels else step  # as torch does, whatever the factor was
             source = np.minimum(np.floor(np.arange(out) * step).astype(int), pixels - 1)
             return np.eye(pixels)[source]
         if self.align_corners:
@@ -281,21 +279,30 @@ class Upsample(Module):
 def _largest(windows: Array, y: Array, places: Array | None) -> None:
     """Fill the maxima [B, H', W', C] of windows [B, H', W', I, J, C], and which of the I J pixels each first was.
 
-    Where a pixel is larger than all before it, its place is taken over: ``places += larger * (place - places)``, which
-    on whole numbers is far faster than a masked copy.
+    ``places`` holds the first pixels that are on the picture. Where one is larger than all before it, its place is
+    taken over: ``places += larger * (place - places)``, on whole numbers far faster than a masked copy.
     """
     y[...] = windows[:, :, :, 0, 0]
-    if places is not None:
-        places.fill(0)
-        step = np.empty_like(places)
+    step = None if places is None else empty(places.shape, places.dtype)
     for place, (i, j) in list(enumerate(np.ndindex(windows.shape[3:5])))[1:]:
         pixels = windows[:, :, :, i, j]
-        if places is not None:
-            larger = pixels > y
+        if places is not None and step is not None:
             np.subtract(places.dtype.type(place), places, out=step)
-            step *= larger.view(np.uint8)
+            step *= (pixels > y).view(np.uint8)
             places += step
         np.maximum(y, pixels, out=y)
+
+
+def _first_pixels(geometry: Geometry, size: tuple[int, int]) -> Array:
+    """Return which of the I J pixels of each window is the first one that is not padding: [H', W', 1]."""
+    rows, columns = (
+        np.maximum(0, -((stride * np.arange(windows) - before) // apart))
+        for windows, stride, (before, _), apart in zip(
+            size, geometry.stride, geometry.padding, geometry.dilation, strict=True
+        )
+    )
+    first: Array = rows[:, None, None] * geometry.kernel[1] + columns[:, None]
+    return first
 
 
 def _send_back(grad: Array, places: Array, dx: Array, geometry: Geometry) -> None:
@@ -318,10 +325,10 @@ def _send_back(grad: Array, places: Array, dx: Array, geometry: Geometry) -> Non
         dx[...] = target[:, top : top + height, left : left + width]
 
 
-def _pieces(start: int, stop: int, pictures: Array) -> Iterator[slice]:
-    """Yield pieces of a part of the batch that fit into the cache."""
-    count = max(1, _PIECE // max(1, pictures[0].size))
-    yield from (slice(first, min(first + count, stop)) for first in range(start, stop, count))
+def _pieces(pictures: Array) -> Iterator[slice]:
+    """Yield pieces of a batch that fit into the cache."""
+    count = max(1, _PIECE * len(pictures) // max(1, pictures.size))
+    yield from (slice(start, start + count) for start in range(0, len(pictures), count))
 
 
 def _spread(grad: Array, geometry: Geometry, shape: tuple[int, ...]) -> Array:
@@ -350,6 +357,8 @@ def _flat_indices(places: Array, geometry: Geometry, shape: tuple[int, ...]) -> 
 def _window(kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair) -> Geometry:
     kernel, (top, left) = _pair(kernel_size), _pair(padding)
     steps = kernel if stride is None else _pair(stride)
+    if 2 * top > kernel[0] or 2 * left > kernel[1]:
+        raise ValueError(f"padding is {(top, left)} for windows of {kernel}; expected at most half of them; lower it.")
     return Geometry(kernel=kernel, stride=steps, padding=((top, top), (left, left)), dilation=_pair(dilation))
 
 

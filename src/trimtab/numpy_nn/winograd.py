@@ -1,4 +1,4 @@
-"""3x3 convolutions of stride 1 with 2.25 times fewer multiplications (Winograd's minimal filtering F(4x4, 3x3)).
+"""3x3 convolutions of stride 1 with a quarter of the multiplications: Winograd's minimal filtering F(4x4, 3x3).
 
 The picture is cut into tiles of 6x6 that overlap by two. With V the transformed tiles and U the transformed filter,
 the 4x4 outputs of a tile are ``A.T [sum over channels of U * V] A``: a product for each of the 36 places, which over
@@ -23,7 +23,6 @@ from numpy.lib.stride_tricks import as_strided
 from trimtab.numpy_nn.im2col import Finish
 from trimtab.numpy_nn.memory import empty, empty_rows, product
 from trimtab.numpy_nn.module import Array
-from trimtab.numpy_nn.threads import in_shards
 
 _TILES = 64  # at a time, about: their transforms fit into a second-level cache of a megabyte
 _TILES_SUMMED = 256  # in one matrix product for the gradient of the filter
@@ -71,9 +70,7 @@ class Tiling:
         return padded[:, self.top : self.top + self.input_height, self.left : self.left + self.input_width]
 
 
-def forward(
-    x: Array, transformed_filter: Array, finish: Finish, tiling: Tiling, *, keeps: bool
-) -> tuple[Array, dict[int, Array]]:
+def forward(x: Array, transformed_filter: Array, finish: Finish, tiling: Tiling, *, keeps: bool) -> tuple[Array, Array]:
     """Return the convolution, and the transformed input, which `backward` needs.
 
     Parameters
@@ -92,34 +89,28 @@ def forward(
     Returns
     -------
     tuple
-        [B, H', W', F] with H' = H + 2 padding - 2; by the first example of each part of the batch, [36, T * C].
+        [B, H', W', F] with H' = H + 2 padding - 2; and [36, T * C], or no elements.
     """
-    filters = transformed_filter.shape[2]
+    filters, width = transformed_filter.shape[2], tiling.tiles * tiling.channels
     y = empty((len(x), tiling.height, tiling.width, filters), x.dtype)
     to_tiles, _, to_outputs = _transforms(x.dtype.str)
-    kept: dict[int, Array] = {}
-
-    def compute(start: int, stop: int) -> None:
-        width = tiling.tiles * tiling.channels
-        if keeps:
-            kept[start] = empty_rows(36, (stop - start) * width, x.dtype)
-        for first in range(start, stop, tiling.pictures):
-            last = min(first + tiling.pictures, stop)
-            columns = slice((first - start) * width, (last - start) * width)
-            transformed = kept[start][:, columns] if keeps else empty_rows(36, (last - first) * width, x.dtype)
-            np.matmul(to_tiles, _gather_tiles(x[first:last], tiling), out=transformed)
-            products = empty_rows(36, (last - first) * tiling.tiles * filters, x.dtype)
-            np.matmul(_by_tile(transformed, tiling.channels), transformed_filter, out=_by_tile(products, filters))
-            outputs = empty_rows(16, products.shape[1], x.dtype)
-            np.matmul(to_outputs, products, out=outputs)
-            _place_outputs(outputs, y[first:last], tiling, finish)
-
-    in_shards(len(x), y.size, compute)
+    kept = empty_rows(36, len(x) * width if keeps else 0, x.dtype)
+    for start in range(0, len(x), tiling.pictures):
+        stop = min(start + tiling.pictures, len(x))
+        transformed = (
+            kept[:, start * width : stop * width] if keeps else empty_rows(36, (stop - start) * width, x.dtype)
+        )
+        np.matmul(to_tiles, _gather_tiles(x[start:stop], tiling), out=transformed)
+        products = empty_rows(36, (stop - start) * tiling.tiles * filters, x.dtype)
+        np.matmul(_by_tile(transformed, tiling.channels), transformed_filter, out=_by_tile(products, filters))
+        outputs = empty_rows(16, products.shape[1], x.dtype)
+        np.matmul(to_outputs, products, out=outputs)
+        _place_outputs(outputs, y[start:stop], tiling, finish)
     return y, kept
 
 
 def backward(
-    grad: Array, kept: dict[int, Array], transformed_filter: Array, tiling: Tiling, *, wants_input: bool
+    grad: Array, kept: Array, transformed_filter: Array, tiling: Tiling, *, wants_input: bool
 ) -> tuple[Array, Array]:
     """Return the gradients of the input [B, H, W, C] (no elements unless wanted) and of the weight [F, C, 3, 3].
 
@@ -128,35 +119,35 @@ def backward(
     batch, filters, channels = len(grad), grad.shape[3], tiling.channels
     dx = empty((batch, tiling.input_height, tiling.input_width, channels) if wants_input else (0,), grad.dtype)
     backwards = np.ascontiguousarray(transformed_filter.transpose(0, 2, 1))  # [36, F, C]
-    to_tiles, to_filter, to_outputs = _transforms(grad.dtype.str)
-
-    def compute(start: int, stop: int) -> Array:
-        total, summand = (empty((36, channels, filters), grad.dtype) for _ in range(2))
-        total.fill(0)
-        group = max(tiling.pictures, _TILES_SUMMED // tiling.tiles // tiling.pictures * tiling.pictures)
-        for begin in range(start, stop, group):
-            end = min(begin + group, stop)
-            products = empty_rows(36, (end - begin) * tiling.tiles * filters, grad.dtype)
-            for first in range(begin, end, tiling.pictures):
-                last = min(first + tiling.pictures, end)
-                columns = [(place - begin) * tiling.tiles * filters for place in (first, last)]
-                piece = products[:, slice(*columns)]
-                np.matmul(to_outputs.T, _gather_outputs(grad[first:last], tiling), out=piece)
-                if wants_input:
-                    transformed = empty_rows(36, (last - first) * tiling.tiles * channels, grad.dtype)
-                    np.matmul(_by_tile(piece, filters), backwards, out=_by_tile(transformed, channels))
-                    tiles = empty_rows(36, transformed.shape[1], grad.dtype)
-                    np.matmul(to_tiles.T, transformed, out=tiles)
-                    _add_tiles(tiles, dx[first:last], tiling)
-            columns = [(place - start) * tiling.tiles * channels for place in (begin, end)]
-            inputs = _by_tile(kept[start][:, slice(*columns)], channels)
-            np.matmul(inputs.transpose(0, 2, 1), _by_tile(products, filters), out=summand)
-            total += summand
-        return total
-
-    total = sum(in_shards(batch, grad.size, compute))
-    dweight = to_filter.T @ np.reshape(total, (36, -1))
+    _, to_filter, to_outputs = _transforms(grad.dtype.str)
+    total, summand = (empty((36, channels, filters), grad.dtype) for _ in range(2))
+    total.fill(0)
+    group = max(1, _TILES_SUMMED // tiling.tiles // tiling.pictures) * tiling.pictures
+    for begin in range(0, batch, group):
+        end = min(begin + group, batch)
+        products = empty_rows(36, (end - begin) * tiling.tiles * filters, grad.dtype)
+        for start in range(begin, end, tiling.pictures):
+            stop = min(start + tiling.pictures, end)
+            columns = ((place - begin) * tiling.tiles * filters for place in (start, stop))
+            piece = products[:, slice(*columns)]
+            np.matmul(to_outputs.T, _gather_outputs(grad[start:stop], tiling), out=piece)
+            if wants_input:
+                _input_gradient(piece, backwards, dx[start:stop], tiling)
+        inputs = _by_tile(kept[:, begin * tiling.tiles * channels : end * tiling.tiles * channels], channels)
+        np.matmul(inputs.transpose(0, 2, 1), _by_tile(products, filters), out=summand)
+        total += summand
+    dweight = to_filter.T @ total.reshape(36, -1)
     return dx, dweight.reshape(3, 3, channels, filters).transpose(3, 2, 0, 1)
+
+
+def _input_gradient(products: Array, backwards: Array, dx: Array, tiling: Tiling) -> None:
+    """Fill the gradient of some pictures for that of the products [36, T * F] of their tiles."""
+    filters, channels = backwards.shape[1:]
+    transformed = empty_rows(36, len(dx) * tiling.tiles * channels, dx.dtype)
+    np.matmul(_by_tile(products, filters), backwards, out=_by_tile(transformed, channels))
+    tiles = empty_rows(36, transformed.shape[1], dx.dtype)
+    np.matmul(_transforms(dx.dtype.str)[0].T, transformed, out=tiles)
+    _add_tiles(tiles, dx, tiling)
 
 
 def _by_tile(rows: Array, channels: int) -> Array:
