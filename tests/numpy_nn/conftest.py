@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from trimtab.numpy_nn import containers, im2col, memory, normalization, optimizers, pooling, winograd
+from trimtab.numpy_nn import depthwise, im2col, memory, normalization, optimizers, pooling, winograd
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def hostile_memory(monkeypatch):
 def small_pieces(monkeypatch, hostile_memory):
     """Whatever is computed piece by piece, or part by part on threads, is cut as often as possible."""
     monkeypatch.setattr(sys.modules["trimtab.numpy_nn.shards"], "_SMALLEST_WORK", 1)
-    monkeypatch.setattr(containers, "_PRODUCTS", 1)
     monkeypatch.setattr(im2col, "_COLUMNS", 1)
     monkeypatch.setattr(winograd, "_TILES", 1)
     monkeypatch.setattr(winograd, "_TILES_SUMMED", 2)
+    monkeypatch.setattr(depthwise, "_PIECE", 1)
     monkeypatch.setattr(pooling, "_PIECE", 1)
     monkeypatch.setattr(normalization, "_PIECE", 1)
     monkeypatch.setattr(optimizers, "_PIECE", 3)

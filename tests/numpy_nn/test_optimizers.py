@@ -184,7 +184,7 @@ def test_zero_grad_zeroes_every_group(rng):
 
 
 def flat_names(name):
-    return {"SGD": ["momentum"]}.get(name, ["exp_avg", "exp_avg_sq"])
+    return {"SGD": ["momentum"]}.get(name, ["sum", "sum_of_squares"])
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])

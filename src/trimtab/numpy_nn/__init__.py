@@ -25,7 +25,8 @@ from trimtab.numpy_nn.module import Module, Parameter, ShapeError, inference
 from trimtab.numpy_nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm
 from trimtab.numpy_nn.optimizers import SGD, Adam, AdamW, clip_grad_norm_
 from trimtab.numpy_nn.penalties import gradient_penalty
-from trimtab.numpy_nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, Upsample
+from trimtab.numpy_nn.pooling import AvgPool2d, MaxPool2d
+from trimtab.numpy_nn.resampling import AdaptiveAvgPool2d, Upsample
 from trimtab.numpy_nn.shards import threads
 
 __all__ = [

@@ -63,7 +63,12 @@ class ReLU(Module):
         return self._mask(v, y)
 
     def _mask(self, values: Array, y: Array) -> Array:
-        return np.multiply(values, y > 0, out=empty_like(y))
+        masked = empty_like(y)
+        if values.strides == y.strides:
+            return np.multiply(values, y > 0, out=masked)
+        masked[...] = values  # first into the same order in memory
+        masked *= y > 0
+        return masked
 
 
 class Tanh(Module):

@@ -12,8 +12,6 @@ from trimtab.numpy_nn.module import Array, Module, ShapeError
 from trimtab.numpy_nn.pooling import MaxPool2d
 from trimtab.numpy_nn.shards import can_shard, run_shards, shard_edges
 
-_PRODUCTS = 100  # multiplications that take as long as touching a number
-
 
 @final
 class Sequential(Module):
@@ -25,6 +23,7 @@ class Sequential(Module):
 
     def __init__(self, *layers: Module) -> None:
         self.layers = layers
+        self._order = self._in_order()
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -74,7 +73,7 @@ class Sequential(Module):
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _forward(self, x: Array) -> Array:
-        for name, layer in self._in_order():
+        for name, layer in self._order:
             try:
                 x = layer.forward(x)
             except ShapeError as error:
@@ -83,7 +82,7 @@ class Sequential(Module):
 
     def _backward_order(self) -> list[Module]:
         """Return the layers to go back through, last first; tell each whether its input's gradient is needed."""
-        layers = [layer for _, layer in self._in_order()]
+        layers = [layer for _, layer in self._order]
         first = 0
         if not self.input_gradient:
             trained = [place for place, layer in enumerate(layers) if any(layer.parameters())]
@@ -98,7 +97,7 @@ class Sequential(Module):
         return grad if self.input_gradient else grad[:0]
 
     def _tangent(self, v: Array) -> Array:
-        for _, layer in self._in_order():
+        for _, layer in self._order:
             v = layer.tangent(v)
         return v
 
@@ -109,7 +108,7 @@ class Sequential(Module):
             return [0, whole]
         pixels = x.shape[2] * x.shape[3] if x.ndim == 4 else 1  # each weight of a convolution is used at about as many
         weights = sum(parameter.data.size for parameter in self.parameters())
-        edges = shard_edges(whole, whole * weights * pixels // _PRODUCTS)
+        edges = shard_edges(whole, whole * weights * pixels)
         if len(edges) > 2:
             for module in self.modules():
                 module.forget()
@@ -117,6 +116,7 @@ class Sequential(Module):
         return edges
 
     def _in_order(self) -> list[tuple[str, Module]]:
+        """Return the layers with their names, in the order in which they are computed."""
         order = list(self.children())
         for place in range(len(order) - 1):
             layer, following = order[place][1], order[place + 1][1]

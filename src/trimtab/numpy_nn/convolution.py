@@ -7,10 +7,9 @@ from typing import final
 import numpy as np
 
 from trimtab.numpy_nn import depthwise, im2col, winograd
-from trimtab.numpy_nn.im2col import Finish, Geometry, write
+from trimtab.numpy_nn.im2col import Finish, Geometry, Pair, pair, write
 from trimtab.numpy_nn.module import Array, Module, Parameter, ShapeError, fill_uniform, require, uniform_parameter
 
-Pair = int | tuple[int, int]
 _WINOGRAD_CHANNELS = 16  # with fewer, transforming costs more than it saves
 _ALGORITHMS = ("auto", "im2col", "winograd")
 
@@ -144,7 +143,7 @@ class ConvTranspose2d(Module):
         _check_groups(in_channels, out_channels, groups)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.geometry = _geometry(kernel_size, stride, padding, dilation)
-        self.output_padding = _pair(output_padding)
+        self.output_padding = pair(output_padding)
         steps = zip(self.output_padding, self.geometry.stride, self.geometry.dilation, strict=True)
         if any(more >= max(step, apart) for more, step, apart in steps):
             raise ValueError(f"output_padding is {output_padding}; expected less than stride or dilation; lower it.")
@@ -243,7 +242,7 @@ def _input_gradient(grad: Array, weight: Array, shape: tuple[int, ...], geometry
 
 
 def _geometry(kernel_size: Pair, stride: Pair, padding: Pair | str, dilation: Pair) -> Geometry:
-    kernel, steps, apart = _pair(kernel_size), _pair(stride), _pair(dilation)
+    kernel, steps, apart = pair(kernel_size), pair(stride), pair(dilation)
     if padding == "valid":
         padding = 0
     if isinstance(padding, str):
@@ -254,14 +253,9 @@ def _geometry(kernel_size: Pair, stride: Pair, padding: Pair | str, dilation: Pa
         totals = [d * (k - 1) for d, k in zip(apart, kernel, strict=True)]
         first, second = ((total // 2, total - total // 2) for total in totals)
         return Geometry(kernel=kernel, padding=(first, second), dilation=apart)
-    vertical, horizontal = _pair(padding)
+    vertical, horizontal = pair(padding)
     padded = ((vertical, vertical), (horizontal, horizontal))
     return Geometry(kernel=kernel, stride=steps, padding=padded, dilation=apart)
-
-
-def _pair(value: Pair) -> tuple[int, int]:
-    first, second = (value, value) if isinstance(value, int) else value
-    return int(first), int(second)
 
 
 def _check_groups(in_channels: int, out_channels: int, groups: int) -> None:

@@ -20,10 +20,10 @@ def forward(x: Array, weight: Array, geometry: Geometry, finish: Finish = write)
     """Return [B, H', W', F] of pictures [B, H, W, C] and a weight [F, 1, I, J]; ``finish`` as there."""
     size, channels = geometry.output_size(x.shape[1:3]), x.shape[3]
     y = empty((len(x), *size, len(weight)), x.dtype)
-    taps = _taps(weight, channels)
+    taps = _taps(weight, channels, size[1])
     for piece in _pieces(x, y):
         windows = geometry.windows(geometry.pad(x[piece]), size)
-        total, product = (empty((len(windows), *size, channels, taps.shape[3]), x.dtype) for _ in range(2))
+        total, product = (empty((len(windows), *size, channels, taps.shape[4]), x.dtype) for _ in range(2))
         for place, (i, j) in enumerate(np.ndindex(geometry.kernel)):
             np.multiply(windows[:, :, :, i, j, :, None], taps[i, j], out=product if place else total)
             if place:
@@ -52,23 +52,24 @@ def input_gradient(grad: Array, weight: Array, shape: tuple[int, ...], geometry:
     """Return the gradient of the input, of ``shape`` [B, H, W, C], for gradients [B, H', W', F]."""
     size, channels = (grad.shape[1], grad.shape[2]), shape[3]
     (top, bottom), (left, right) = geometry.padding
-    dx, taps = empty(shape, grad.dtype), _taps(weight, channels)
+    dx, taps = empty(shape, grad.dtype), _taps(weight, channels, size[1])
     for piece in _pieces(dx, grad):
-        slopes = grad[piece].reshape(-1, *size, channels, taps.shape[3])
+        slopes = grad[piece].reshape(-1, *size, channels, taps.shape[4])
         product = empty(slopes.shape, grad.dtype)
         padded = empty((len(slopes), shape[1] + top + bottom, shape[2] + left + right, channels), grad.dtype)
         padded.fill(0)
         windows = geometry.windows(padded, size)
         for i, j in np.ndindex(geometry.kernel):
             np.multiply(slopes, taps[i, j], out=product)
-            windows[:, :, :, i, j] += product[..., 0] if taps.shape[3] == 1 else product.sum(4)
+            windows[:, :, :, i, j] += product[..., 0] if taps.shape[4] == 1 else product.sum(4)
         dx[piece] = padded[:, top : top + shape[1], left : left + shape[2]]
     return dx
 
 
-def _taps(weight: Array, channels: int) -> Array:
-    """Return the weight as [I, J, C, M]."""
-    return np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0)).reshape(*weight.shape[2:], channels, -1)
+def _taps(weight: Array, channels: int, width: int) -> Array:
+    """Return the weight as [I, J, W', C, M]: repeated along a line, so that lines are multiplied and not pixels."""
+    taps = weight[:, 0].transpose(1, 2, 0).reshape(*weight.shape[2:], 1, channels, -1)
+    return np.repeat(taps, width, axis=2)
 
 
 def _pieces(x: Array, y: Array) -> Iterator[slice]:

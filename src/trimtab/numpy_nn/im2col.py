@@ -19,9 +19,17 @@ from numpy.lib.stride_tricks import as_strided
 from trimtab.numpy_nn.memory import contiguous, empty, product
 from trimtab.numpy_nn.module import Array
 
+Pair = int | tuple[int, int]
 Finish = Callable[[Array, Array], object]  # finish(values, out) writes a piece of an output; see `write`
 
 _COLUMNS = 250_000  # numbers made at a time: about what a second-level cache of a megabyte holds
+_CHANNELS = 8  # fewer are few
+
+
+def pair(value: Pair) -> tuple[int, int]:
+    """Return (vertical, horizontal) of one number for both, or of two."""
+    first, second = (value, value) if isinstance(value, int) else value
+    return int(first), int(second)
 
 
 def write(values: Array, out: Array) -> None:
@@ -59,13 +67,17 @@ class Geometry:
         )
         return first, second
 
-    def pad(self, x: Array, value: float = 0.0) -> Array:
-        """Return pictures [B, H, W, C] with their padding; themselves where there is none."""
+    def pad(self, x: Array, value: float = 0.0, *, channels_last: bool = True) -> Array:
+        """Return pictures [B, H, W, C] with their padding, in that order in memory; themselves where there is none."""
         (top, bottom), (left, right) = self.padding
         if not any((top, bottom, left, right)):
             return x
         batch, height, width, channels = x.shape
-        padded = empty((batch, height + top + bottom, width + left + right, channels), x.dtype)
+        sides = (height + top + bottom, width + left + right)
+        if channels_last:
+            padded = empty((batch, *sides, channels), x.dtype)
+        else:
+            padded = empty((batch, channels, *sides), x.dtype).transpose(0, 2, 3, 1)
         padded.fill(value)
         padded[:, top : top + height, left : left + width] = x
         return padded
@@ -99,7 +111,7 @@ def forward(x: Array, weight: Array, geometry: Geometry, finish: Finish = write)
     size = geometry.output_size(x.shape[1:3])
     y = empty((len(x), *size, len(weight)), x.dtype)
     matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, len(weight))  # [I J C, F]
-    for piece in _pieces(len(x), size, len(matrix)):
+    for piece in _pieces(len(x), size, sum(matrix.shape)):
         columns = _columns(x[piece], geometry, size)
         np.matmul(columns, matrix, out=y[piece].reshape(len(columns), -1))
         if finish is not write:
@@ -115,7 +127,7 @@ def weight_gradient(x: Array, grad: Array, geometry: Geometry) -> Array:
 
     total, summand = (empty((width, filters), grad.dtype) for _ in range(2))
     total.fill(0)
-    for piece in _pieces(len(x), size, width):
+    for piece in _pieces(len(x), size, width + filters):
         columns = _columns(x[piece], geometry, size)
         np.matmul(columns.T, contiguous(grad[piece]).reshape(len(columns), filters), out=summand)
         total += summand
@@ -135,31 +147,40 @@ def input_gradient(grad: Array, weight: Array, shape: tuple[int, ...], geometry:
     matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(len(weight), -1)  # [F, I J C]
     size = (grad.shape[1], grad.shape[2])
 
-    for piece in _pieces(len(grad), size, matrix.shape[1]):
+    for piece in _pieces(len(grad), size, sum(matrix.shape)):
         columns = product(contiguous(grad[piece]).reshape(-1, len(weight)), matrix)
         _add_columns(columns.reshape(-1, *size, *geometry.kernel, shape[3]), dx[piece], geometry)
     return dx
 
 
 def _pieces(batch: int, size: tuple[int, int], width: int) -> list[slice]:
-    """Return pieces of the batch whose columns fit into the cache."""
+    """Return pieces of the batch whose columns and outputs, ``width`` numbers for a window, fit into the cache."""
     pictures = max(1, _COLUMNS // max(1, size[0] * size[1] * width))
     return [slice(start, start + pictures) for start in range(0, batch, pictures)]
 
 
 def _columns(x: Array, geometry: Geometry, size: tuple[int, int]) -> Array:
-    """Return the windows of some pictures as rows of a matrix [B H' W', I J C]."""
-    windows = geometry.windows(geometry.pad(x), size)
+    """Return the windows of some pictures as rows of a matrix [B H' W', I J C].
+
+    Of few channels a row of a window is a short run of memory, and a line of windows a long one: then the matrix is
+    made by columns, and lies transposed in memory.
+    """
+    lies_by_column = x.shape[3] < _CHANNELS
+    windows = geometry.windows(geometry.pad(x, channels_last=not lies_by_column), size)
+    width = windows.shape[3] * windows.shape[4] * windows.shape[5]
+    if lies_by_column:
+        windows = windows.transpose(3, 4, 5, 0, 1, 2)
     columns = empty(windows.shape, x.dtype)
     columns[...] = windows
-    return columns.reshape(-1, windows.shape[3] * windows.shape[4] * windows.shape[5])
+    return columns.reshape(width, -1).T if lies_by_column else columns.reshape(-1, width)
 
 
 def _add_columns(columns: Array, dx: Array, geometry: Geometry) -> None:
     """Add up columns [B, H', W', I, J, C] into pictures [B, H, W, C]: the adjoint of `_columns`."""
     (top, bottom), (left, right) = geometry.padding
     height, width = dx.shape[1:3]
-    padded = np.zeros((len(dx), height + top + bottom, width + left + right, dx.shape[3]), dx.dtype)
+    padded = empty((len(dx), height + top + bottom, width + left + right, dx.shape[3]), dx.dtype)
+    padded.fill(0)
     windows = geometry.windows(padded, (columns.shape[1], columns.shape[2]))
     for i in range(geometry.kernel[0]):
         for j in range(geometry.kernel[1]):  # windows overlap; the pixels at one place of all windows do not

@@ -10,7 +10,7 @@ from typing import final
 
 import numpy as np
 
-from trimtab.numpy_nn.memory import contiguous, product
+from trimtab.numpy_nn.memory import contiguous, empty, product
 from trimtab.numpy_nn.module import Array, Module, Parameter, ShapeError, fill_uniform, require, uniform_parameter
 from trimtab.numpy_nn.shards import shard_start, state
 
@@ -46,9 +46,11 @@ class Linear(Module):
 
     def _apply(self, x: Array, bias: Array | None) -> Array:
         rows = contiguous(x).reshape(-1, self.in_features)
-        y = product(rows, self.weight.data.T)
-        if bias is not None:
-            y += bias
+        if len(rows) < self.out_features:  # BLAS is slower where the larger matrix is the transposed one
+            products = product(self.weight.data, rows.T).T
+        else:
+            products = product(rows, self.weight.data.T)
+        y = contiguous(products) if bias is None else np.add(products, bias, out=empty(products.shape, x.dtype))
         self._keep(rows, x.shape, bias is not None)
         return y.reshape(*x.shape[:-1], self.out_features)
 
@@ -57,9 +59,9 @@ class Linear(Module):
         rows, shape, has_bias = self._take()
         grad = np.ascontiguousarray(grad).reshape(-1, self.out_features)
         if self.bias is not None and has_bias and self.bias.requires_grad:
-            self.bias.add(grad.sum(axis=0))
+            self.bias.add(np.ones(len(grad), grad.dtype) @ grad)
         if self.weight.requires_grad:
-            self.weight.add(product(grad.T, rows))
+            self.weight.add_product(grad.T, rows)
         return product(grad, self.weight.data).reshape(shape) if self.input_gradient else np.empty(0, grad.dtype)
 
 

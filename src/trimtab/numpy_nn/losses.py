@@ -129,6 +129,8 @@ def l2_penalty(parameters: Iterable[Parameter], strength: float) -> float:
 
 def _rows(x: Array) -> Array:
     """Return [B, K, *D] as [N, K]; one example [K] as [1, K]."""
+    if x.ndim == 2:
+        return x
     return np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]) if x.ndim > 1 else x[None]
 
 
@@ -171,10 +173,9 @@ def _reduced(values: Array, slopes: Array, total: float, input: Array, reduction
     if input.ndim == 1:
         return values[0] if reduction == "none" else float(values.sum()), slopes[0]
     spread = (input.shape[0], *input.shape[2:])
-    grad = np.moveaxis(slopes.reshape(*spread, input.shape[1]), -1, 1).astype(input.dtype)
-    if reduction == "none":
-        return values.reshape(spread), grad
-    return float(values.sum()), grad
+    grad = slopes if input.ndim == 2 else np.moveaxis(slopes.reshape(*spread, input.shape[1]), -1, 1)
+    grad = grad.astype(input.dtype, copy=False)
+    return (values.reshape(spread) if reduction == "none" else float(values.sum())), grad
 
 
 def _reduced_elements(values: Array, slopes: Array, reduction: str) -> Loss:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from trimtab.numpy_nn.memory import product
 from trimtab.numpy_nn.shards import state
 
 Array = NDArray[Any]
@@ -26,22 +27,54 @@ class Parameter:
 
     def __init__(self, data: Array) -> None:
         self.data = data
-        self.grad: Array = np.zeros_like(data)
+        self.grad = np.zeros_like(data)
         self.requires_grad = True
         self._parts: dict[int, Array] = {}
 
+    @property
+    def grad(self) -> Array:
+        """The gradient, an array that is changed in place."""
+        self.settle()
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        self._grad, self._is_zero = grad, False
+
+    def zero(self) -> None:
+        """Set the gradient to zero; what is added first is then written instead, and no zeros are."""
+        self._is_zero = True
+
+    def settle(self) -> None:
+        """Write the zeros, if the gradient is zero and nothing was added."""
+        if self._is_zero:
+            self._grad.fill(0)
+            self._is_zero = False
+
     def add(self, grad: Array) -> None:
         """Add to the gradient in place; what parts of a batch add at the same time waits for `merge`."""
-        if state.shard is None:
-            self.grad += grad
-        else:
+        if state.shard is not None:
             self._parts[state.shard] = self._parts[state.shard] + grad if state.shard in self._parts else grad
+        elif self._is_zero:
+            self._grad[...] = grad
+            self._is_zero = False
+        else:
+            self._grad += grad
+
+    def add_product(self, a: Array, b: Array) -> None:
+        """Add a product of two matrices."""
+        if self._is_zero and state.shard is None:
+            np.matmul(a, b, out=self._grad)
+            self._is_zero = False
+        else:
+            self.add(product(a, b))
 
     def merge(self) -> None:
         """Add what the parts of a batch have added, in their order."""
-        for shard in sorted(self._parts):
-            self.grad += self._parts[shard]
+        parts = [self._parts[shard] for shard in sorted(self._parts)]
         self._parts.clear()
+        for part in parts:
+            self.add(part)
 
     def __repr__(self) -> str:
         return f"Parameter({list(self.data.shape)}, {self.data.dtype})"
@@ -246,7 +279,7 @@ class Module:
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to zero."""
         for parameter in self.parameters():
-            parameter.grad.fill(0)
+            parameter.zero()
 
     def to(self, dtype: DTypeLike) -> Self:
         """Convert parameters and running statistics to float32 or float64; return self. Make optimizers afterwards."""

@@ -1,4 +1,4 @@
-"""Maxima and means over windows, and pictures made larger or smaller.
+"""Maxima and means over windows that slide over each channel.
 
 Legend as in `trimtab.numpy_nn.im2col`: pictures lie channels-last in memory.
 """
@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 
-from trimtab.numpy_nn.im2col import Geometry
+from trimtab.numpy_nn.im2col import Geometry, Pair, pair
 from trimtab.numpy_nn.memory import empty
 from trimtab.numpy_nn.module import Array, Module, ShapeError
 
-Pair = int | tuple[int, int]
-OptionalPair = int | None | tuple[int | None, int | None]
 _PIECE = 600_000  # numbers of pictures worked on at a time
 
 
@@ -36,16 +35,9 @@ class _Pool(Module):
             raise ShapeError(self, x, "[B, C, H, W]")
         geometry = self.geometry
         if self.ceil_mode:
-            (vertical, horizontal) = (
-                _ceil_padding(*values)
-                for values in zip(x.shape[2:], geometry.padding, geometry.extent, geometry.stride, strict=True)
-            )
-            geometry = Geometry(
-                kernel=geometry.kernel,
-                stride=geometry.stride,
-                padding=(vertical, horizontal),
-                dilation=geometry.dilation,
-            )
+            axes = zip(x.shape[2:], geometry.padding, geometry.extent, geometry.stride, strict=True)
+            vertical, horizontal = (_ceil_padding(*axis) for axis in axes)
+            geometry = replace(geometry, padding=(vertical, horizontal))
         if min(geometry.output_size(x.shape[2:])) < 1:
             raise ShapeError(self, x, f"at least {geometry.extent} pixels, padding included")
         return geometry
@@ -81,9 +73,10 @@ class MaxPool2d(_Pool):
         keeps = self._keeps or self.return_indices
         kind = np.uint8 if math.prod(geometry.kernel) <= 256 else np.int32
         places = empty(y.shape if keeps else (len(x), 0), kind)
+        first = _first_pixels(geometry, size).astype(kind) if keeps and any(map(any, geometry.padding)) else 0
         for piece in _pieces(pictures):
             padded = geometry.pad(pictures[piece], -np.inf)
-            places[piece] = _first_pixels(geometry, size) if keeps else 0
+            places[piece] = first
             _largest(geometry.windows(padded, size), y[piece], places[piece] if keeps else None)
         self._keep(places, geometry, pictures.shape)
         if self.return_indices:
@@ -165,112 +158,6 @@ class AvgPool2d(_Pool):
         else:
             counted = geometry.pad(counted)
         return 1 / geometry.windows(counted, size).sum(axis=(0, 3, 4))
-
-
-@final
-class AdaptiveAvgPool2d(Module):
-    """Mean over windows that cover the picture evenly: [B, C, H, W] -> [B, C, H', W'].
-
-    Output i averages the pixels from floor(i H / H') to ceil((i + 1) H / H'). A linear map per axis.
-    """
-
-    def __init__(self, output_size: OptionalPair) -> None:
-        self.output_size = (
-            (output_size,) * 2 if output_size is None or isinstance(output_size, int) else tuple(output_size)
-        )
-
-    def describe(self) -> str:
-        """Return the size."""
-        return str(self.output_size)
-
-    def forward(self, x: Array) -> Array:
-        """Keep the two maps; the mean of whole pictures needs none."""
-        if x.ndim != 4:
-            raise ShapeError(self, x, "[B, C, H, W]")
-        if self.output_size == (1, 1):
-            self._keep(x.shape)
-            pixels = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(len(x), x.shape[2] * x.shape[3], x.shape[1])
-            share = np.full(pixels.shape[1], 1 / pixels.shape[1], x.dtype)
-            return (share @ pixels)[:, :, None, None]
-        maps = [
-            _averaging(pixels, pixels if out is None else out).astype(x.dtype)
-            for pixels, out in zip(x.shape[2:], self.output_size, strict=True)
-        ]
-        self._keep(*maps)
-        return _resample(x, *maps)
-
-    def backward(self, grad: Array) -> Array:
-        """Apply the transposed maps."""
-        kept = self._take()
-        if self.output_size == (1, 1):
-            return _spread_evenly(grad, kept[0])
-        return _resample(grad, *(matrix.T for matrix in kept))
-
-    def tangent(self, v: Array) -> Array:
-        """Average the directions: the layer is linear."""
-        return self.forward(v)
-
-
-@final
-class Upsample(Module):
-    """Pictures at another size, by the nearest pixel or bilinearly: [B, C, H, W] -> [B, C, H', W'].
-
-    A linear map per axis, so that dx is its transpose applied to dy.
-    """
-
-    def __init__(
-        self,
-        size: Pair | None = None,
-        scale_factor: float | tuple[float, float] | None = None,
-        mode: str = "nearest",
-        align_corners: bool | None = None,
-    ) -> None:
-        if (size is None) == (scale_factor is None):
-            raise ValueError(f"size is {size} and scale_factor {scale_factor}; expected one of the two; give one.")
-        if mode not in ("nearest", "bilinear"):
-            raise ValueError(f"mode is '{mode}'; expected nearest or bilinear; choose one.")
-        self.size = (size, size) if isinstance(size, int) else size
-        self.scale = scale_factor if isinstance(scale_factor, tuple) else (scale_factor, scale_factor)
-        self.mode, self.align_corners = mode, bool(align_corners)
-
-    def describe(self) -> str:
-        """Return the size or the factor, and the mode."""
-        return f"size={self.size}, scale_factor={self.scale}, mode='{self.mode}'"
-
-    def forward(self, x: Array) -> Array:
-        """Keep the two maps."""
-        if x.ndim != 4:
-            raise ShapeError(self, x, "[B, C, H, W]")
-        maps = [self._map(axis, x.shape[2 + axis]).astype(x.dtype) for axis in (0, 1)]
-        self._keep(*maps)
-        return _resample(x, *maps)
-
-    def backward(self, grad: Array) -> Array:
-        """Apply the transposed maps."""
-        return _resample(grad, *(matrix.T for matrix in self._take()))
-
-    def tangent(self, v: Array) -> Array:
-        """Resample the direction: the layer is linear."""
-        return self.forward(v)
-
-    def _map(self, axis: int, pixels: int) -> Array:
-        """Return the matrix [out, in] of an axis."""
-        factor = self.scale[axis]
-        out = self.size[axis] if self.size is not None else math.floor(pixels * (factor or 1))
-        if out == pixels:
-            return np.eye(pixels)
-        step = 1 / factor if factor else pixels / out
-        if self.mode == "nearest":
-            step = 0.5 if out == 2 * pixels else step  # as torch does, whatever the factor was
-            source = np.minimum(np.floor(np.arange(out) * step).astype(int), pixels - 1)
-            return np.eye(pixels)[source]
-        if self.align_corners:
-            position = np.arange(out) * ((pixels - 1) / (out - 1) if out > 1 else 0.0)
-        else:
-            position = np.maximum((np.arange(out) + 0.5) * step - 0.5, 0)
-        left = np.minimum(np.floor(position).astype(int), pixels - 1)
-        right, share = np.minimum(left + 1, pixels - 1), (position - left)[:, None]
-        return (1 - share) * np.eye(pixels)[left] + share * np.eye(pixels)[right]
 
 
 # ---- windows ----
@@ -355,11 +242,11 @@ def _flat_indices(places: Array, geometry: Geometry, shape: tuple[int, ...]) -> 
 
 
 def _window(kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair) -> Geometry:
-    kernel, (top, left) = _pair(kernel_size), _pair(padding)
-    steps = kernel if stride is None else _pair(stride)
+    kernel, (top, left) = pair(kernel_size), pair(padding)
+    steps = kernel if stride is None else pair(stride)
     if 2 * top > kernel[0] or 2 * left > kernel[1]:
         raise ValueError(f"padding is {(top, left)} for windows of {kernel}; expected at most half of them; lower it.")
-    return Geometry(kernel=kernel, stride=steps, padding=((top, top), (left, left)), dilation=_pair(dilation))
+    return Geometry(kernel=kernel, stride=steps, padding=((top, top), (left, left)), dilation=pair(dilation))
 
 
 def _ceil_padding(pixels: int, padding: tuple[int, int], extent: int, stride: int) -> tuple[int, int]:
@@ -372,36 +259,3 @@ def _ceil_padding(pixels: int, padding: tuple[int, int], extent: int, stride: in
     if (windows - 1) * stride >= pixels + before:
         windows -= 1
     return before, max(before, (windows - 1) * stride + extent - pixels - before)
-
-
-def _pair(value: Pair) -> tuple[int, int]:
-    first, second = (value, value) if isinstance(value, int) else value
-    return int(first), int(second)
-
-
-# ---- linear maps along each axis ----
-
-
-def _averaging(pixels: int, out: int) -> Array:
-    """Return the matrix [out, pixels] of adaptive averaging."""
-    matrix = np.zeros((out, pixels))
-    for row in range(out):
-        start, stop = row * pixels // out, -(-(row + 1) * pixels // out)
-        matrix[row, start:stop] = 1 / (stop - start)
-    return matrix
-
-
-def _resample(x: Array, down: Array, across: Array) -> Array:
-    """Return ``down @ x @ across.T`` of the pictures: [B, C, H, W] -> [B, C, H', W'], channels last in memory."""
-    pictures = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    rows = np.matmul(down, pictures.reshape(len(x), x.shape[2], x.shape[3] * x.shape[1]))
-    columns = np.matmul(across, rows.reshape(len(x), len(down), x.shape[3], x.shape[1]))
-    return columns.transpose(0, 3, 1, 2)
-
-
-def _spread_evenly(grad: Array, shape: tuple[int, ...]) -> Array:
-    """Return [B, C, H, W] in which every pixel has its share of [B, C, 1, 1]."""
-    batch, channels, height, width = shape
-    dx = empty((batch, height, width, channels), grad.dtype)
-    dx[...] = (grad / (height * width)).transpose(0, 2, 3, 1)
-    return dx.transpose(0, 3, 1, 2)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-_SMALLEST_WORK = 250_000  # numbers touched by a part; below, waking a thread costs more than it saves
+_SMALLEST_WORK = 400_000_000  # multiplications of a part; below, threads spend more on taking turns than they save
 _SETTERS = ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads", "openblas_set_num_threads")
 
 
@@ -95,7 +95,7 @@ def shard_edges(batch: int, work: int) -> list[int]:
     batch
         Number of examples.
     work
-        Numbers that all parts touch together.
+        Multiplications, about, that all parts do together.
     """
     count = max(1, min(_Pool.count, batch, work // _SMALLEST_WORK)) if can_shard() else 1
     return [batch * part // count for part in range(count + 1)]

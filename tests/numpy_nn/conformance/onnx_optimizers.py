@@ -1,7 +1,8 @@
 """ONNX's optimizers as ours.
 
-ONNX's step zero has no bias correction and no first-step rule, which is PyTorch's step late in a training: the state is
-loaded with a step count at which the corrections are exactly one.
+ONNX keeps Adam's averages, ours the sums that they are shares of. ONNX's step zero has no bias correction and no
+first-step rule, which is PyTorch's step late in a training: the state is loaded with a step count at which the
+corrections are exactly one.
 """
 
 from __future__ import annotations
@@ -21,8 +22,16 @@ def adam(node: Node) -> list[np.ndarray]:
     betas, decay = (given["alpha"], given["beta"]), given.get("norm_coefficient", 0.0)
     parameters = _parameters(values, gradients)
     optimizer = nn.Adam(parameters, rate, betas, given["epsilon"], weight_decay=decay)
-    state = {"0.exp_avg": first, "0.exp_avg_sq": second}
-    return _stepped(optimizer, parameters, state)
+    shares = [1 - beta for beta in betas]
+    sums = [[array / share for array in arrays] for arrays, share in zip((first, second), shares, strict=True)]
+    after = _stepped(optimizer, parameters, {"0.sum": sums[0], "0.sum_of_squares": sums[1]})
+    count = len(parameters)
+    averages = [
+        share * array
+        for share, start in zip(shares, (count, 2 * count), strict=True)
+        for array in after[start : start + count]
+    ]
+    return after[:count] + averages
 
 
 def momentum(node: Node) -> list[np.ndarray]:
