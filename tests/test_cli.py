@@ -258,6 +258,41 @@ def test_predict_pictures(digits_run, tmp_path, capsys):
     assert [entry["name"] for entry in answer["predictions"]] == [str(path) for path in paths]
 
 
+@pytest.mark.parametrize("kind", ["digits", "people"])
+def test_predict_with_numpy_alone(kind, digits_run, people_run, people_csv, tmp_path, capsys, monkeypatch):
+    run, data = (people_run, people_csv) if kind == "people" else (digits_run, tmp_path / "a.png")
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
+    answers = []
+    for engine in ("onnx", "numpy"):
+        assert main(["predict", str(run.directory), str(data), "--json", "--engine", engine]) == 0
+        answers.append(json.loads(capsys.readouterr().out.splitlines()[-1])["predictions"])
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for first, second in zip(*answers, strict=True):
+        assert (first["name"], first["class"]) == (second["name"], second["class"])
+        assert first["probabilities"] == pytest.approx(second["probabilities"], abs=1e-2)
+
+
+def test_without_onnxruntime_the_other_engine_is_named(digits_run, people_run, fails, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    sentence = (
+        "onnxruntime is not installed; expected it for the engine onnx; pip install onnxruntime, or use the engine "
+        "numpy (--engine numpy), which works without it."
+    )
+    assert fails("predict", digits_run.directory, "a.png") == sentence
+    assert fails("serve", people_run.directory, "--port", 0) == sentence
+
+
+def test_evaluate_needs_no_onnxruntime(digits_run, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main(["evaluate", str(digits_run.directory)]) == 0
+    assert "sealed test rows" in capsys.readouterr().out
+
+
+def test_an_engine_that_there_is_not(fails, digits_run):
+    sentence = fails("predict", digits_run.directory, "a.png", "--engine", "numpi")
+    assert sentence == "--engine is 'numpi'; expected one of onnx, numpy; did you mean 'numpy'? pick one."
+
+
 def test_predict_takes_a_folder_of_pictures(digits_run, tmp_path, capsys):
     for name in ("b.png", "a.png"):
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / name)

@@ -45,6 +45,18 @@ def test_the_figures_are_those_of_the_delivered_model(digits_run):
     assert np.mean(chosen == dataset.labels[rows]) == digits_run.evaluation.metrics["accuracy"].value
 
 
+@pytest.mark.parametrize(("settings", "variant"), [({"max_drop": 100.0}, "int8"), ({"quantize": False}, "float32")])
+def test_numpy_runs_the_delivered_variant(settings, variant, tmp_path):
+    run = trimtab.run("wine", out=tmp_path / "wine", steps=60, minutes=1, **settings)
+    onnx, numpy = (trimtab.load(run.directory, engine=engine) for engine in ("onnx", "numpy"))
+    assert onnx.manifest["model"]["variant"] == variant
+    delivered, trained = Artifact.load(run.directory / "bundle" / "artifact"), Artifact.load(run.directory / "model")
+    assert ("quantization" in delivered.meta) == (variant == "int8")
+    assert "quantization" not in trained.meta
+    rows = [{"alcohol": alcohol, "proline": 10 * alcohol**2} for alcohol in np.linspace(11, 15, 50)]
+    np.testing.assert_allclose(numpy.predict_proba(rows), onnx.predict_proba(rows), atol=1e-2)
+
+
 def test_the_test_rows_are_opened_once_and_the_ledger_says_so(digits_run):
     ledger = Ledger(digits_run.directory / "ledger.jsonl")
     assert [event["opening"] for event in ledger.events("test_opened")] == [1]

@@ -47,6 +47,10 @@ class _Parser(argparse.ArgumentParser):
             word = message.split("'")[1]
             known = ", ".join(verbs.VERBS)
             message = f"there is no verb '{word}'; expected one of {known}; {nearest(word, verbs.VERBS)}pick one."
+        elif message.startswith("argument --") and "invalid choice" in message:
+            option, word = message.split()[1].rstrip(":"), message.split("'")[1]
+            valid = next(list(action.choices or ()) for action in self._actions if option in action.option_strings)
+            message = f"{option} is '{word}'; expected one of {', '.join(valid)}; {nearest(word, valid)}pick one."
         else:
             message = f"{message}; see `{self.prog} --help`."
         self.exit(2, f"trimtab: {message}\n")

@@ -230,7 +230,7 @@ def open_run(path: str | Path) -> Run:
     IntegrityError
         If a delivered file was altered.
     """
-    from trimtab.deployment import load
+    from trimtab.deployment import find_bundle, read_manifest
     from trimtab.evaluation import Evaluation
 
     directory = find(path)
@@ -240,7 +240,7 @@ def open_run(path: str | Path) -> Run:
             "a finished run",
             f"continue it with `trimtab run {quote(str(directory.plan))}`",
         )
-    manifest = load(directory.path).manifest
+    manifest = read_manifest(find_bundle(directory.path))
     ledger = Ledger(directory.ledger)
     figures = directory.evaluation / "metrics.json"
     if sha256_file(figures) != ledger.events("delivered")[-1]["metrics_sha256"]:

@@ -19,17 +19,17 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _SUFFIXES = ", ".join(_PICTURES)
 
 
-def predict_files(run: str, inputs: list[str], *, out: str | None, as_json: bool) -> int:
+def predict_files(run: str, inputs: list[str], *, out: str | None, as_json: bool, engine: str = "onnx") -> int:
     """Predict for pictures, or for the rows of one table, and print or write what came of it.
 
     Raises
     ------
     InputError
-        If the inputs do not suit the model.
+        If the inputs do not suit the model, or the engine (see `trimtab.load`) is not installed.
     """
     from trimtab.console import Console
 
-    predictor = load(run, threads=available_threads())
+    predictor = load(run, threads=available_threads(), engine=engine)
     if predictor.kind == "image":
         inputs = _expand(inputs)
     names, probabilities, warnings = _predict(predictor, inputs)

@@ -159,9 +159,15 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_engine_option(parser: argparse.ArgumentParser) -> None:
+    explanation = "onnx (ONNX Runtime, the default) or numpy (the same model with NumPy alone)"
+    parser.add_argument("--engine", metavar="NAME", choices=("onnx", "numpy"), default="onnx", help=explanation)
+
+
 def _add_predict_options(parser: argparse.ArgumentParser) -> None:
     _add_run_argument(parser)
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, or one CSV or Parquet file of rows")
+    _add_engine_option(parser)
     parser.add_argument("--out", metavar="FILE.csv", help="write name, prediction and p_<class> columns here")
     parser.add_argument("--json", action="store_true", help="the last line of standard output is one JSON object")
 
@@ -169,11 +175,12 @@ def _add_predict_options(parser: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from trimtab.predictions import predict_files
 
-    return predict_files(options.run, options.inputs, out=options.out, as_json=options.json)
+    return predict_files(options.run, options.inputs, out=options.out, as_json=options.json, engine=options.engine)
 
 
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     _add_run_argument(parser)
+    _add_engine_option(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on (default %(default)s)")
 
@@ -181,7 +188,7 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace) -> int:
     from trimtab.deployment.server import serve
 
-    serve(options.run, host=options.host, port=options.port)
+    serve(options.run, host=options.host, port=options.port, engine=options.engine)
     return 0
 
 

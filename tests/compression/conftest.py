@@ -96,13 +96,14 @@ def center(artifact: Artifact, probabilities: np.ndarray) -> None:
 
 @pytest.fixture(scope="session")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Exported float models by name, and inputs for them."""
+    """Float models by name, their exports, and inputs for them."""
     folder = tmp_path_factory.mktemp("float")
     paths: dict[str, Path] = {}
+    artifacts: dict[str, Artifact] = {}
     for name in KWARGS:
         paths[name] = folder / f"{name}.onnx"
-        artifact = make_artifact(name)
+        artifact = artifacts[name] = make_artifact(name)
         export_onnx(artifact, paths[name])
         center(artifact, Session(paths[name]).run(make_feeds(name, 200, seed=2)))
         export_onnx(artifact, paths[name])
-    return SimpleNamespace(paths=paths, feeds=make_feeds)
+    return SimpleNamespace(paths=paths, artifacts=artifacts, feeds=make_feeds)

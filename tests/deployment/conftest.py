@@ -11,6 +11,7 @@ import torch
 
 from trimtab.artifact import Artifact
 from trimtab.budget import Budget, Cost
+from trimtab.compression import int8_artifact, quantize_int8
 from trimtab.data.encoding import CategoryEncoding, NumberEncoding, TableEncoder
 from trimtab.data.schema import Table
 from trimtab.deployment import export_onnx, parity, write_bundle
@@ -115,9 +116,18 @@ def make_table(rows: int = 64, *, seed: int = 0) -> Table:
     return Table(columns=columns, kinds=kinds)
 
 
-def write_test_bundle(directory: Path, artifact: Artifact) -> Path:
-    model = directory.with_suffix(".onnx")
-    export_onnx(artifact, model)
+def make_int8(artifact: Artifact, feeds: dict[str, np.ndarray], path: Path) -> Artifact:
+    """Write the int8 ONNX file of a float artifact, and return its int8 artifact."""
+    export_onnx(artifact, path)
+    quantize_int8(path, feeds, path)
+    return int8_artifact(artifact, path)
+
+
+def write_test_bundle(directory: Path, artifact: Artifact, *, model: Path | None = None, **changes: Any) -> Path:
+    """Write a bundle of an artifact; of an int8 one give the ONNX file."""
+    if model is None:
+        model = directory.with_suffix(".onnx")
+        export_onnx(artifact, model)
     cost = Cost(
         seconds=60.0,
         megabytes=0.5,
@@ -132,19 +142,19 @@ def write_test_bundle(directory: Path, artifact: Artifact) -> Path:
     )
     budget = Budget(minutes=2)
     same = np.array([[0.25, 0.75]])
-    write_bundle(
-        directory,
-        onnx_path=model,
-        artifact=artifact,
-        parity=parity(same, same, np.array([1])),
-        name="pets",
-        variant="float32",
-        metrics={"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "method": "wilson", "level": 0.95}},
-        budget=budget,
-        cost=cost,
-        verdict=budget.check(cost),
-        versions={"trimtab": "0.1.0"},
-    )
+    fields: dict[str, Any] = {
+        "onnx_path": model,
+        "artifact": artifact,
+        "parity": parity(same, same, np.array([1])),
+        "name": "pets",
+        "variant": "int8" if "quantization" in artifact.meta else "float32",
+        "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "method": "wilson", "level": 0.95}},
+        "budget": budget,
+        "cost": cost,
+        "verdict": budget.check(cost),
+        "versions": {"trimtab": "0.1.0"},
+    }
+    write_bundle(directory, **(fields | changes))
     return directory
 
 
@@ -161,6 +171,7 @@ def oracle() -> SimpleNamespace:
         normalize=normalize,
         run_torch=run_torch,
         run_onnx=run_onnx,
+        make_int8=make_int8,
         write_bundle=write_test_bundle,
     )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.data.resampling import resample
 from trimtab.errors import InputError
 
 if TYPE_CHECKING:
@@ -130,11 +131,16 @@ def resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def squash_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Return the picture squashed to [height, width, C], antialiased bilinear; itself when it has that size."""
+    """Return the picture squashed to [height, width, C], antialiased bilinear; itself when it has that size.
+
+    Where Pillow is not installed NumPy computes it, more slowly; see `trimtab.data.resampling`.
+    """
     if image.shape[:2] == (height, width):
         return image
-    from PIL import Image
-
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:
+        return resample(image, height, width)
     flat = image[:, :, 0] if image.shape[2] == 1 else image
     resized = Image.fromarray(flat).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(resized, dtype=np.uint8).reshape(height, width, image.shape[2])

@@ -5,8 +5,9 @@ Importing the room imports neither onnx nor onnxruntime; the functions that need
 
 from trimtab.deployment.bundle import find_bundle, read_manifest, write_bundle
 from trimtab.deployment.export import export_onnx
+from trimtab.deployment.loading import load
 from trimtab.deployment.parity import ParityReport, parity
-from trimtab.deployment.predictor import Predictor, load
+from trimtab.deployment.predictor import Predictor
 from trimtab.deployment.server import create_app, serve
 
 __all__ = [

@@ -21,6 +21,7 @@ from trimtab.storage import new_directory, sha256_bytes, sha256_file, write_byte
 
 FORMAT = "trimtab-bundle/1"
 MODEL = "model.onnx"
+ARTIFACT = "artifact"
 _MANIFEST = "manifest.json"
 _NEEDED = ("name", "kind", "class_names", "inputs", "outputs", "preprocessing", "model", "hashes")
 
@@ -49,7 +50,7 @@ def write_bundle(
     onnx_path
         The delivered model, copied.
     artifact
-        The float model that it was exported from.
+        The same model for NumPy: of an int8 one the int8 numbers, not the float weights that they were made from.
     parity
         Float export against the trained model.
     name
@@ -72,7 +73,7 @@ def write_bundle(
     """
     with new_directory(directory) as temporary:
         write_bytes(temporary / MODEL, onnx_path.read_bytes())
-        artifact.save(temporary / "artifact")
+        artifact.save(temporary / ARTIFACT)
         write_json(temporary / "parity.json", parity.to_dict())
         write_text(temporary / "README.txt", _readme(name, artifact))
         manifest = {
@@ -89,7 +90,7 @@ def write_bundle(
             "versions": dict(versions),
             "golden": None if golden is None else list(golden),
             "model": {"builder": artifact.builder, "kwargs": artifact.kwargs, "variant": variant},
-            "preprocessing": artifact.meta,
+            "preprocessing": {key: value for key, value in artifact.meta.items() if key != "quantization"},
             "hashes": _hash_files(temporary),
         }
         write_json(temporary / _MANIFEST, {**manifest, "manifest_sha256": _hash_manifest(manifest)})
@@ -172,6 +173,8 @@ In Python, with `pip install trimtab` (no training framework is needed):
     model = trimtab.load("this directory")
     {call}
 
+Where there is NumPy and nothing else:  trimtab.load("this directory", engine="numpy")
+
 Over HTTP:  trimtab serve "this directory"
 
 In any ONNX runtime:  {MODEL}
@@ -179,5 +182,6 @@ In any ONNX runtime:  {MODEL}
     gives  "probabilities", float32 [N, {len(artifact.meta["class_names"])}], in the order of "class_names"
 
 {_MANIFEST} says what it takes and gives, how good it was measured to be and what it costs.
-artifact/ holds the same network as plain float arrays (safetensors); parity.json, how closely the export agrees.
+{ARTIFACT}/ holds the same model as plain arrays (safetensors and JSON; int8 where the model is int8): what NumPy runs.
+parity.json says how closely the float export agrees with the trained network.
 """

@@ -1,4 +1,4 @@
-"""A bundle as an object that predicts: pictures or rows in, probabilities out. NumPy, ONNX Runtime and Pillow do.
+"""A bundle as an object that predicts: pictures or rows in, probabilities out; how it is loaded is in `loading`.
 
 It decodes and parses exactly as training did, and runs in batches, so that memory stays bounded however much is
 given. Figures about how good the model is are in the manifest; nothing is measured here.
@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from trimtab.data.encoding import NumberEncoding, TableEncoder
 from trimtab.data.images import decode_image, resize_image
 from trimtab.data.schema import Table
-from trimtab.deployment.bundle import MODEL, find_bundle, read_manifest
 from trimtab.deployment.rows import Rows, to_rows
-from trimtab.deployment.session import Session
+from trimtab.deployment.session import AnySession
 from trimtab.deployment.signature import name_input
 from trimtab.errors import InputError
 
@@ -32,26 +31,9 @@ _PICTURES_PER_BATCH = 64
 _PIXELS_PER_BATCH = 2**18  # keeps the activations of a batch in the tens of megabytes
 
 
-def load(path: str | Path, *, threads: int = 1) -> Predictor:
-    """Return the predictor of a bundle, or of a run that holds one, after verifying every file's hash.
-
-    Raises
-    ------
-    ValueError
-        If ``threads`` is below one.
-    InputError
-        If there is no bundle.
-    IntegrityError
-        If a file is missing or altered.
-    """
-    directory = find_bundle(Path(path))
-    manifest = read_manifest(directory)
-    return Predictor(manifest, Session(directory / MODEL, threads=threads), threads=threads)
-
-
 @final
 class Predictor:
-    """What `load` returns.
+    """What `trimtab.load` returns.
 
     Attributes
     ----------
@@ -65,7 +47,7 @@ class Predictor:
         That one prediction may use.
     """
 
-    def __init__(self, manifest: Mapping[str, Any], session: Session, *, threads: int) -> None:
+    def __init__(self, manifest: Mapping[str, Any], session: AnySession, *, threads: int) -> None:
         self.manifest = dict(manifest)
         self.kind: str = manifest["kind"]
         self.class_names: tuple[str, ...] = tuple(manifest["class_names"])

@@ -40,7 +40,7 @@ def create_app(predictor: Predictor, *, max_body_bytes: int = 20_000_000) -> Sta
     Parameters
     ----------
     predictor
-        What `trimtab.deployment.predictor.load` returns.
+        What `trimtab.load` returns.
     max_body_bytes
         A longer request body is answered with status 413 and never held in memory.
 
@@ -54,7 +54,7 @@ def create_app(predictor: Predictor, *, max_body_bytes: int = 20_000_000) -> Sta
     return build_app(predictor, max_body_bytes=max_body_bytes)
 
 
-def serve(path: str | Path, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+def serve(path: str | Path, *, host: str = "127.0.0.1", port: int = 8080, engine: str = "onnx") -> None:
     """Answer HTTP requests for a bundle until Ctrl-C or SIGTERM; requests under way are finished first.
 
     Prints the address, the threads in use and an example request once the model is loaded, checked and reachable.
@@ -65,20 +65,23 @@ def serve(path: str | Path, *, host: str = "127.0.0.1", port: int = 8080) -> Non
         A bundle directory, or a run directory that holds one.
     host, port
         Where to listen; port 0 takes any free one.
+    engine
+        ``"onnx"`` or ``"numpy"``, as in `trimtab.load`.
 
     Raises
     ------
     InputError
-        If the server's libraries are missing, the port or host cannot be used, or there is no bundle at ``path``.
+        If the server's libraries or the engine are missing, the port or host cannot be used, or there is no bundle
+        at ``path``.
     IntegrityError
         If the bundle was altered, or its model does not pass the check.
     """
     uvicorn = _import_uvicorn()
     listener = bind(host, port)
     with listener:
-        from trimtab.deployment.predictor import load
+        from trimtab.deployment.loading import load
 
-        predictor = load(path)
+        predictor = load(path, engine=engine)
         config = uvicorn.Config(
             create_app(predictor),
             log_level="warning",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,15 @@ from numpy.typing import NDArray
 from trimtab.errors import IntegrityError
 
 _FATAL_ONLY = 4  # failures reach the caller as exceptions; the log would only say them twice
+
+
+class AnySession(Protocol):
+    """A loaded model: what a predictor asks for probabilities."""
+
+    input_names: tuple[str, ...]
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return probabilities [N, K] for one array per input name."""
 
 
 @final

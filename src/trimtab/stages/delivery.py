@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from trimtab.artifact import Artifact
 from trimtab.budget import Cost, Verdict
-from trimtab.compression import Measured, accept, quantize_int8
+from trimtab.compression import Measured, accept, int8_artifact, quantize_int8
 from trimtab.console import describe_size
 from trimtab.data import Dataset, Split
 from trimtab.deployment import ParityReport, Predictor, export_onnx, parity, write_bundle
@@ -38,6 +39,8 @@ class Candidate:
         ``"float32"`` or ``"int8"``.
     path
         The ONNX file.
+    artifact
+        The same model for NumPy.
     probabilities
         float32 [N, K] on the validation rows.
     latency
@@ -48,6 +51,7 @@ class Candidate:
 
     variant: str
     path: Path
+    artifact: Artifact
     probabilities: NDArray[np.float32]
     latency: Latency
     parity: ParityReport
@@ -80,18 +84,22 @@ def export_candidates(job: Job, dataset: Dataset, artifact: Artifact, features: 
         f"float32, {describe_size(float_path.stat().st_size / 1e6)}; largest difference from the trained model "
         f"{report.largest_difference:.1e} in {report.rows:,} rows",
     )
-    paths = {"float32": float_path}
+    models = {"float32": (float_path, artifact, exported)}
     if job.plan.quantize:
-        paths["int8"] = _quantize(job, dataset, features, artifact, float_path)
-    candidates = []
-    for variant, path in paths.items():
-        bulk = predictor_of(artifact, path, job.facts.threads)
-        probabilities = exported if variant == "float32" else bulk.predict_proba(validation)
-        latency = _latency(artifact, path, dataset, features.validation_rows)
-        candidates.append(
-            Candidate(variant=variant, path=path, probabilities=probabilities, latency=latency, parity=report)
+        path = _quantize(job, dataset, features, artifact, float_path)
+        answers = predictor_of(artifact, path, job.facts.threads).predict_proba(validation)
+        models["int8"] = (path, int8_artifact(artifact, path), answers)
+    return [
+        Candidate(
+            variant=variant,
+            path=path,
+            artifact=own,
+            probabilities=probabilities,
+            latency=_latency(artifact, path, dataset, features.validation_rows),
+            parity=report,
         )
-    return candidates
+        for variant, (path, own, probabilities) in models.items()
+    ]
 
 
 def predictor_of(artifact: Artifact, path: Path, threads: int) -> Predictor:
@@ -118,11 +126,8 @@ def _quantize(job: Job, dataset: Dataset, features: Features, artifact: Artifact
 def _latency(artifact: Artifact, path: Path, dataset: Dataset, rows: NDArray[np.int64]) -> Latency:
     """Time one example on one thread, from the encoded file or the raw row where there is one."""
     single = predictor_of(artifact, path, 1)
-    examples = [_original(dataset, int(row)) for row in rows[:32]]
-    position = iter(range(10**12))
-    return measure_latency(
-        lambda: single.predict_proba([examples[next(position) % len(examples)]]), threads=1, seconds=0.7
-    )
+    examples = cycle([_original(dataset, int(row)) for row in rows[:32]])
+    return measure_latency(lambda: single.predict_proba([next(examples)]), threads=1, seconds=0.7)
 
 
 def _original(dataset: Dataset, row: int) -> Any:
@@ -205,7 +210,7 @@ def deliver(job: Job, artifact: Artifact, delivered: Candidate, evaluation: Eval
     write_bundle(
         job.directory.bundle,
         onnx_path=delivered.path,
-        artifact=artifact,
+        artifact=delivered.artifact,
         parity=delivered.parity,
         name=job.directory.path.name,
         variant=delivered.variant,
