@@ -116,19 +116,26 @@ def test_rows_lie_a_cache_line_further_apart_than_they_are_long():
 
 
 def test_no_more_blocks_are_kept_than_is_said():
-    held = [memory.empty(SHAPE, np.float32) for _ in range(memory._BLOCKS + 20)]
-    assert len(memory._KEPT.blocks) == memory._BLOCKS
+    held = [memory.empty(SHAPE, np.float32) for _ in range(memory._OF_EACH + 20)]
+    assert [len(blocks) for blocks in memory._KEPT.blocks.values()] == [memory._OF_EACH]
     assert len(set(map(address, held))) == len(held)
     for value, array in enumerate(held):
         array.fill(value)
     assert [array[0, 0] for array in held] == list(range(len(held)))
 
 
+def test_the_sizes_used_last_are_kept():
+    sizes = [2_000_000 + 16 * size for size in range(memory._SIZES + 10)]
+    held = [memory.empty((size,), np.uint8) for size in sizes]  # in use, so that none serves for another
+    assert list(memory._KEPT.blocks) == sizes[10:]
+    del held
+
+
 def test_released_memory_is_no_longer_kept():
     held = memory.empty(SHAPE, np.float32)
     held.fill(3)
     memory.release()
-    assert memory._KEPT.blocks == []
+    assert memory._KEPT.blocks == {}
     memory.empty(SHAPE, np.float32).fill(1)
     assert (held == 3).all()
 
@@ -235,11 +242,8 @@ def test_what_was_left_in_used_memory_is_in_no_result(name, rng):
     x = rng.standard_normal(shape)
     outcomes = []
     for garbage in (0.0, np.nan):
-        for size in {block.size for block in memory._KEPT.blocks}:
-            memory.empty((size // 8,), np.float64).fill(garbage)
-        for block in memory._KEPT.blocks:
-            if block.size % 8 == 0:
-                block.view(np.float64).fill(garbage)
+        for block in (block for blocks in memory._KEPT.blocks.values() for block in blocks):
+            block[: block.size // 8 * 8].view(np.float64).fill(garbage)
         y = layer(x)
         outcomes.append((y.copy(), layer.backward(np.ones_like(y)).copy()))
         del y

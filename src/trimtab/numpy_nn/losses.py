@@ -63,7 +63,9 @@ def cross_entropy(
     """
     logarithms = log_softmax(_rows(input))  # [N, K]
     parts, total = _parts(input, target, weight, ignore_index, label_smoothing)
-    slopes = np.exp(logarithms) * parts.sum(axis=1, keepdims=True) - parts
+    slopes = np.exp(logarithms)
+    slopes *= parts.sum(axis=1, keepdims=True)
+    slopes -= parts
     return _reduced(_weighted(parts, logarithms), slopes, total, input, reduction)
 
 
@@ -150,13 +152,14 @@ def _parts(
             f"{list(expected)} or probabilities of the input's shape; convert it."
         )
     chosen = target.reshape(-1)
-    counted = chosen != ignore_index
-    valid = chosen[counted]
+    rows = np.flatnonzero(chosen != ignore_index)
+    valid = chosen[rows]
     if valid.size and not 0 <= valid.min() <= valid.max() < classes:
         raise ValueError(f"target holds classes {valid.min()} to {valid.max()}; expected 0 to {classes - 1}.")
     parts = np.zeros((len(chosen), classes), input.dtype)
-    parts[counted] = smoothing / classes * weights
-    parts[counted, valid] += (1 - smoothing) * weights[valid]
+    if smoothing:
+        parts[rows] = smoothing / classes * weights
+    parts[rows, valid] += (1 - smoothing) * weights[valid]
     return parts, float(weights[valid].sum())
 
 

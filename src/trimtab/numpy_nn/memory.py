@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_SMALLEST = 1 << 16  # bytes; below, NumPy's own allocation is as fast
-_BLOCKS = 64  # kept at most by a thread, those in use included
+_SMALLEST = 1 << 17  # bytes; below, the system's own allocation takes from what it has
+_SIZES, _OF_EACH = 48, 16  # of blocks kept by a thread at most, and how many of a size
 _WASTE = 1.5  # times the size asked for
 _ROW_PADDING = 64  # bytes
+
+Block = NDArray[np.uint8]
 
 
 class _Kept(threading.local):
     def __init__(self) -> None:
-        self.blocks: list[NDArray[np.uint8]] = []
+        self.blocks: dict[int, list[Block]] = {}  # by size, the latest used last
 
 
 _KEPT = _Kept()
@@ -34,14 +36,10 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     size = math.prod(shape) * kind.itemsize
     if size < _SMALLEST:
         return np.empty(shape, kind)
-    blocks = _KEPT.blocks
-    position = _find_free(blocks, size)
-    if position is not None:
-        blocks.append(blocks.pop(position))  # the last one is the latest used
-    else:
-        del blocks[: max(0, len(blocks) - _BLOCKS + 1)]
-        blocks.append(np.empty(size, np.uint8))
-    return blocks[-1][:size].view(kind).reshape(shape)
+    block = _find_free(_KEPT.blocks, size)
+    if block is None:
+        block = _new_block(_KEPT.blocks, size)
+    return block[:size].view(kind).reshape(shape)
 
 
 def empty_like(x: NDArray[Any]) -> NDArray[Any]:
@@ -80,14 +78,25 @@ def release() -> None:
     _KEPT.blocks.clear()
 
 
-def _find_free(blocks: list[NDArray[np.uint8]], size: int) -> int | None:
-    """Return the place of the smallest block that nobody uses and that is large enough, but not far too large."""
-    best = None
-    for position in range(len(blocks)):
-        fits = size <= blocks[position].size <= _WASTE * size
-        if fits and (best is None or blocks[position].size < blocks[best].size) and _is_free(blocks, position):
-            best = position
-    return best
+def _find_free(kept: dict[int, list[Block]], size: int) -> Block | None:
+    """Return a block that nobody uses: of that size, or else the smallest that is larger, but not far too large."""
+    larger = sorted(other for other in kept if size < other <= _WASTE * size)
+    for wanted in (size, *larger):
+        blocks = kept.get(wanted, [])
+        for position in range(len(blocks)):
+            if _is_free(blocks, position):
+                kept[wanted] = kept.pop(wanted)
+                return blocks[position]
+    return None
+
+
+def _new_block(kept: dict[int, list[Block]], size: int) -> Block:
+    """Return a new block, which is kept; the size that was not used for longest, and the oldest block, are given up."""
+    while len(kept) >= _SIZES and size not in kept:
+        del kept[next(iter(kept))]
+    block = np.empty(size, np.uint8)
+    kept[size] = [*kept.pop(size, []), block][-_OF_EACH:]
+    return block
 
 
 def _is_free(blocks: list[NDArray[np.uint8]], position: int) -> bool:
