@@ -24,7 +24,11 @@ from trimtab.deployment.server import bind, serve
 from trimtab.errors import InputError
 
 Bundles = Callable[[Artifact], Path]
-START = "import sys; from trimtab.deployment.server import serve; serve(sys.argv[1], port=int(sys.argv[2]))"
+START = (
+    "import sys; from trimtab.deployment.server import serve\n"
+    "if sys.argv[3] == 'numpy': sys.modules['onnxruntime'] = None\n"
+    "serve(sys.argv[1], port=int(sys.argv[2]), engine=sys.argv[3])"
+)
 
 
 @dataclass
@@ -49,11 +53,11 @@ class Served:
 
 
 @pytest.fixture
-def start(bundle_of: Bundles) -> Iterator[Callable[[Artifact], Served]]:
+def start(bundle_of: Bundles) -> Iterator[Callable[..., Served]]:
     processes: list[subprocess.Popen[str]] = []
 
-    def run(artifact: Artifact) -> Served:
-        command = [sys.executable, "-W", "error", "-c", START, str(bundle_of(artifact)), "0"]
+    def run(artifact: Artifact, engine: str = "onnx") -> Served:
+        command = [sys.executable, "-W", "error", "-c", START, str(bundle_of(artifact)), "0", engine]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, "CI": "1"})
         processes.append(process)
@@ -70,7 +74,7 @@ def start(bundle_of: Bundles) -> Iterator[Callable[[Artifact], Served]]:
 
 
 def test_served_pictures_are_answered_limited_and_ended_by_sigterm(
-    start: Callable[[Artifact], Served], image_artifact: Artifact
+    start: Callable[..., Served], image_artifact: Artifact
 ) -> None:
     served = start(image_artifact)
     url = f"http://127.0.0.1:{served.port}"
@@ -104,9 +108,7 @@ def peak_megabytes(pid: int) -> float:
     return int(found[1]) / 1000 if found else 0.0
 
 
-def test_served_rows_are_answered_and_ended_by_ctrl_c(
-    start: Callable[[Artifact], Served], table_artifact: Artifact
-) -> None:
+def test_served_rows_are_answered_and_ended_by_ctrl_c(start: Callable[..., Served], table_artifact: Artifact) -> None:
     served = start(table_artifact)
     assert '"job": "cook"' in served.greeting[1]
     status, answer = served.request("POST", "/predict", b'{"job": "pilot", "age": "39"}')
@@ -117,9 +119,18 @@ def test_served_rows_are_answered_and_ended_by_ctrl_c(
     assert served.stop(signal.SIGINT) == (0, "")
 
 
-def test_signal_right_after_the_greeting_is_not_lost(
-    start: Callable[[Artifact], Served], table_artifact: Artifact
-) -> None:
+def test_numpy_serves_the_same_answers(start: Callable[..., Served], image_artifact: Artifact) -> None:
+    file = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").save(file, format="PNG")
+    answers = []
+    for engine in ("onnx", "numpy"):
+        status, answer = start(image_artifact, engine).request("POST", "/predict", file.getvalue())
+        assert status == 200
+        answers.append(answer["predictions"][0]["probabilities"])
+    assert answers[0] == pytest.approx(answers[1], abs=1e-4)
+
+
+def test_signal_right_after_the_greeting_is_not_lost(start: Callable[..., Served], table_artifact: Artifact) -> None:
     assert start(table_artifact).stop(signal.SIGTERM) == (0, "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,6 +216,15 @@ def test_inference_holds_on_every_thread(parts, rng):
         layers.backward(np.ones_like(y))
     for layer in layers.modules():
         assert not any(kept is not None for kept in vars(layer).get("_kept_by_shard", {}).values())
+
+
+def test_batches_of_two_threads_do_not_wait_for_each_other(small_work, rng):
+    networks = [mixing() for _ in range(4)]
+    x = rng.standard_normal((6, 3, 24, 24)).astype(np.float32)
+    with nn.threads(3), ThreadPoolExecutor(4) as callers:
+        futures = [callers.submit(lambda network: [network(x) for _ in range(5)], network) for network in networks]
+        outputs = [future.result(timeout=60) for future in futures]
+    assert all(output.shape == (6, 5) for each in outputs for output in each)
 
 
 # ---- BLAS ----

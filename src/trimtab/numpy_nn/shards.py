@@ -53,6 +53,7 @@ class _Pool:
 
     count = 1
     executor: ThreadPoolExecutor | None = None
+    turn = threading.Lock()  # parts of two batches that wait for each other would wait for ever
 
 
 state = _State()
@@ -107,7 +108,7 @@ def run_shards(edges: list[int], compute: Callable[[int, int], Any]) -> list[Any
         return [compute(*edges)]
     meeting = _Meeting(edges)
     is_inference = state.is_inference
-    with _executor(meeting.count - 1) as executor:
+    with _Pool.turn, _executor(meeting.count - 1) as executor:
         others = range(1, meeting.count)
         futures = [executor.submit(_as_shard, shard, compute, meeting, is_inference) for shard in others]
         results = [_as_shard(0, compute, meeting, is_inference), *(future.result() for future in futures)]
