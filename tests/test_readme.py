@@ -1,5 +1,6 @@
 """The README's code runs, its commands parse, and the files it names are there."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -29,7 +30,7 @@ COMMANDS = sorted(
 
 def test_there_is_something_to_test():
     assert len(COMMANDS) >= 9
-    assert len(blocks("python")) == 1
+    assert len(blocks("python")) == 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -48,8 +49,14 @@ def test_the_python_code_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "runs" / "breast_cancer" / "report.html").exists()
 
 
-def test_the_code_needs_no_more_than_fifteen_lines():
-    assert len([line for line in blocks("python")[0].splitlines() if line]) <= 15
+def test_the_network_from_scratch_learns(capsys):
+    exec(compile(blocks("python")[1], "README.md", "exec"), {})
+    assert 0 < float(capsys.readouterr().out) < 0.5  # 2.3 at first
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_code_needs_no_more_than_fifteen_lines(code):
+    assert len([line for line in code.splitlines() if line]) <= 15
 
 
 def test_every_file_named_in_the_trees_exists(digits_run):
@@ -71,13 +78,12 @@ def test_the_make_targets_exist():
 def test_every_linked_file_exists():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
     assert links
+    headings = {f"#{title.lower().replace(' ', '-')}" for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)}
     for link in links:
-        assert (ROOT / link).exists(), link
+        assert link in headings if link.startswith("#") else (ROOT / link).exists(), link
 
 
 def test_the_result_table_holds_the_figures_that_the_benchmark_wrote():
-    import json
-
     results = json.loads((ROOT / "benchmarks" / "results" / "main_job.json").read_text())
     rows = [line for line in TEXT.splitlines() if line.startswith("| ") and "kB" in line]
     assert len(rows) == len(results["jobs"])
@@ -86,3 +92,23 @@ def test_the_result_table_holds_the_figures_that_the_benchmark_wrote():
         assert f"{1000 * job['megabytes']['median']:.0f} kB" in row
         assert f"{job['milliseconds_p95']['median']:.2f} ms" in row
         assert f"{job['wall_seconds']['median']:.0f} s" in row
+
+
+def test_the_engine_table_holds_the_figures_that_the_benchmark_wrote():
+    results = json.loads((ROOT / "benchmarks" / "results" / "numpy_engine.json").read_text())
+    rows = [line for line in TEXT.splitlines() if re.search(r"thread.* ms \|", line)]
+    expected = []
+    for table in results["tables"]:
+        times = table["milliseconds"]
+        for bar in (bar for bar in table["bars"] if bar["side"] == "numpy"):
+            ratio, digits = bar["ratio"], 1 if times["numpy"]["median"] < 10 else 0
+            cells = [f"{times[side]['median']:.{digits}f} ms" for side in ("numpy", bar["against"])]
+            expected.append([*cells, f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"])
+    assert len(rows) == len(expected) == 8
+    for row, cells in zip(rows, expected, strict=True):
+        assert all(cell in row for cell in cells), row
+    memory = results["memory"]
+    (row,) = [line for line in TEXT.splitlines() if line.startswith("| peak memory")]
+    assert f"{memory['numpy']['median']:.0f} MB" in row
+    assert f"{memory['torch']['median']:.0f} MB" in row
+    assert f"n = {results['tables'][0]['rounds']} " in TEXT

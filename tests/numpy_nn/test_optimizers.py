@@ -233,6 +233,22 @@ def test_a_state_has_flat_arrays_for_each_group_and_the_number_of_steps(name, rn
     assert state["step"].dtype == np.int64
 
 
+def test_parameters_with_other_arrays_are_refused(rng):
+    network = nn.Sequential(nn.Linear(3, 2))
+    first = nn.SGD(network.parameters())
+    second = nn.SGD(network.parameters())
+    second.step()
+    with pytest.raises(ValueError, match="is no longer a view of this optimizer's buffer") as raised:
+        first.step()
+    assert str(raised.value) == (
+        "Parameter([2, 3], float32) is no longer a view of this optimizer's buffer; expected its data and grad to be "
+        "changed in place; make the optimizer after `to`, and one only."
+    )
+    network[0].bias.grad = np.zeros(2, np.float32)
+    with pytest.raises(ValueError, match="is no longer a view"):
+        second.step()
+
+
 # ---- clipping ----
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from trimtab import numpy_nn as nn
 from trimtab.errors import TrainingError
+from trimtab.training.batches import channel_statistics
 from trimtab.training.fit import fit_classifier
 from trimtab.training.watch import Watch
 
@@ -31,6 +32,10 @@ def test_it_learns_pictures_and_leaves_the_network_with_its_best_weights(data):
     trained = fit(data, network, steps=120, augment="shift")
     assert max(row["validation_accuracy"] for row in trained.history) > 0.9
     assert same(network.state_dict(), trained.arrays)
+    mean, std = channel_statistics(data[0])
+    logits = network(((data[0] / 255 - mean) / std).astype(np.float32).transpose(0, 3, 1, 2))
+    assert (logits.argmax(1) == data[1]).mean() > 0.9
+    assert network.backward(np.ones_like(logits)).shape == (160, 1, 8, 8)
 
 
 def test_it_learns_rows_of_numbers(data):

@@ -27,6 +27,7 @@ class Parameter:
 
     def __init__(self, data: Array) -> None:
         self.data = data
+        self._is_zero = False
         self.grad = np.zeros_like(data)
         self.requires_grad = True
         self._parts: dict[int, Array] = {}
@@ -34,7 +35,9 @@ class Parameter:
     @property
     def grad(self) -> Array:
         """The gradient, an array that is changed in place."""
-        self.settle()
+        if self._is_zero:
+            self._grad.fill(0)
+            self._is_zero = False
         return self._grad
 
     @grad.setter
@@ -44,12 +47,6 @@ class Parameter:
     def zero(self) -> None:
         """Set the gradient to zero; what is added first is then written instead, and no zeros are."""
         self._is_zero = True
-
-    def settle(self) -> None:
-        """Write the zeros, if the gradient is zero and nothing was added."""
-        if self._is_zero:
-            self._grad.fill(0)
-            self._is_zero = False
 
     def add(self, grad: Array) -> None:
         """Add to the gradient in place; what parts of a batch add at the same time waits for `merge`."""

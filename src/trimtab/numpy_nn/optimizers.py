@@ -45,26 +45,36 @@ class _Optimizer:
             raise ValueError("a parameter was given twice; expected each once; take it out of one of the groups.")
         self.groups: list[dict[str, Any]] = []
         self._flat: list[dict[str, Array]] = []
-        self._members: list[Parameter] = []
+        self._members: list[tuple[Parameter, dict[str, Array]]] = []
         for group in given if is_grouped else [{"params": given}]:
             members = [parameter for parameter in group["params"] if parameter.requires_grad]
             self.groups.append({**settings, **{name: value for name, value in group.items() if name != "params"}})
             data, grad = _flatten(members)
-            self._members += members
             state = {name: np.zeros_like(data) for name in self.state_names}
             self._flat.append({"data": data, "grad": grad, **state})
+            self._members += [(parameter, self._flat[-1]) for parameter in members]
         self._steps = 0
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
-        for parameter in self._members:
+        for parameter, _ in self._members:
             parameter.zero()
 
     def step(self) -> None:
-        """Move all parameters in place."""
+        """Move all parameters in place.
+
+        Raises
+        ------
+        ValueError
+            If a parameter was given other arrays since the optimizer was made.
+        """
         self._steps += 1
-        for parameter in self._members:
-            parameter.settle()
+        for parameter, flat in self._members:
+            if parameter.grad.base is not flat["grad"] or parameter.data.base is not flat["data"]:
+                raise ValueError(
+                    f"{parameter} is no longer a view of this optimizer's buffer; expected its data and grad to be "
+                    "changed in place; make the optimizer after `to`, and one only."
+                )
         for settings, flat in zip(self.groups, self._flat, strict=True):
             update = self._update(settings)
 

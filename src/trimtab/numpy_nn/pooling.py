@@ -166,17 +166,18 @@ class AvgPool2d(_Pool):
 def _largest(windows: Array, y: Array, places: Array | None) -> None:
     """Fill the maxima [B, H', W', C] of windows [B, H', W', I, J, C], and which of the I J pixels each first was.
 
-    ``places`` holds the first pixels that are on the picture. Where one is larger than all before it, its place is
-    taken over: ``places += larger * (place - places)``, on whole numbers far faster than a masked copy.
+    ``places`` holds the first pixels that are on the picture. The last pixel that is larger than all before it is the
+    maximum: ``places = max(places, larger * place)``, on whole numbers far faster than a masked copy.
     """
     y[...] = windows[:, :, :, 0, 0]
+    larger = np.empty(y.shape if places is not None else 0, bool)
     step = None if places is None else empty(places.shape, places.dtype)
     for place, (i, j) in list(enumerate(np.ndindex(windows.shape[3:5])))[1:]:
         pixels = windows[:, :, :, i, j]
-        if places is not None and step is not None:
-            np.subtract(places.dtype.type(place), places, out=step)
-            step *= (pixels > y).view(np.uint8)
-            places += step
+        if places is not None:
+            np.greater(pixels, y, out=larger)
+            step = np.multiply(larger.view(np.uint8), places.dtype.type(place), out=step)
+            np.maximum(places, step, out=places)
         np.maximum(y, pixels, out=y)
 
 

@@ -46,14 +46,16 @@ def fit_classifier(
     watch: Watch | None = None,
     verbose: bool = True,
 ) -> Trained:
-    """Train ``network`` in place and leave it with the weights that validated best.
+    """Train ``network`` in place and leave it with the weights that validated best, in evaluation mode.
 
     Parameters
     ----------
     network
         Of `trimtab.numpy_nn`, giving logits [B, K]. Its weights are drawn anew from ``seed``.
     inputs
-        Pictures uint8 [N, H, W, C], normalized by their own mean and deviation; or float32 [N, ...] as it is.
+        Pictures uint8 [N, H, W, C], or float32 [N, ...] as it is. Of pictures the network sees
+        (inputs / 255 - mean) / std, [B, C, H, W], with ``mean, std = channel_statistics(inputs)`` from
+        `trimtab.training.batches`.
     labels
         int64 [N], from 0 to K - 1.
     validation
@@ -109,6 +111,7 @@ def fit_classifier(
         watch = limited(watch or Watch(on_epoch=_print_row if verbose else lambda row: None), seconds)
         trained = run_stepper(stepper, len(training), held_out, watch=watch, checkpoints=checkpoints)
     network.load_state_dict(trained.arrays)
+    network.eval().input_gradient = True
     return trained
 
 
@@ -147,14 +150,14 @@ def _divide(
     order = np.random.default_rng((seed, 2)).permutation(len(labels))
     count = max(1, round(validation * len(labels)))
     held_out, kept = order[:count], order[count:]
-    return _rows(inputs[kept], labels[kept], inputs[kept]), _rows(inputs[held_out], labels[held_out], inputs[kept])
+    return _rows(inputs[kept], labels[kept], inputs), _rows(inputs[held_out], labels[held_out], inputs)
 
 
-def _rows(inputs: NDArray[Any], labels: NDArray[np.int64], training: NDArray[Any]) -> Rows:
-    """Return rows; pictures with mean and deviation of the training ones."""
+def _rows(inputs: NDArray[Any], labels: NDArray[np.int64], given: NDArray[Any]) -> Rows:
+    """Return rows; pictures with mean and deviation of those that were given to train on."""
     if inputs.dtype != np.uint8:
         return Rows.of(inputs, labels)
-    mean, std = channel_statistics(training)
+    mean, std = channel_statistics(given)
     return Rows.of(inputs, labels, mean=mean, std=std)
 
 

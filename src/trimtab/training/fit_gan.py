@@ -72,7 +72,7 @@ def fit_gan(
     watch: Watch | None = None,
     verbose: bool = True,
 ) -> TrainedGan:
-    """Train both networks in place; the generator is left with a running average of its weights.
+    """Train both networks in place; the generator is left with a running average of its weights, in evaluation mode.
 
     Parameters
     ----------
@@ -130,6 +130,7 @@ def fit_gan(
     with using_threads(threads or available_threads()):
         history = _run(game, play, steps, watch, checkpoints)
     generator.load_state_dict(game.average)
+    generator.eval().input_gradient = True
     return TrainedGan(history=history, steps=game.steps)
 
 
