@@ -13,7 +13,7 @@ from trimtab.numpy_nn.im2col import Finish, Geometry, write
 from trimtab.numpy_nn.memory import empty
 from trimtab.numpy_nn.module import Array
 
-_PIECE = 100_000  # numbers of pictures worked on at a time
+_PIECE = 800_000  # numbers of pictures worked on at a time
 
 
 def forward(x: Array, weight: Array, geometry: Geometry, finish: Finish = write) -> Array:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _FIXED_SECONDS = 4.0  # export, calibration, latency and plots of a small model
 _EVALUATION_MACS = 50e9  # per second and thread, in batches
+_ROW_SECONDS, _NUMPY_ROW_SECONDS = 2e-5, 2e-4  # what a row costs besides, and more if NumPy computes it
 
 
 def announce(job: Job) -> None:
@@ -191,7 +192,9 @@ def reserved_seconds(job: Job, features: Features, split: Split) -> float:
     """
     macs = _network_macs(job, features)
     evaluated = 3 * len(features.validation) + split.test_count
-    rows_seconds = evaluated * (macs / (_EVALUATION_MACS * job.facts.threads) + 2e-5)
+    rows_seconds = evaluated * (macs / (_EVALUATION_MACS * job.facts.threads) + _ROW_SECONDS)
+    if job.plan.engine == "numpy":
+        rows_seconds += len(features.validation) * _NUMPY_ROW_SECONDS
     return min(1.33 * (_FIXED_SECONDS + rows_seconds), max(0.0, job.seconds_left() / 2))
 
 
