@@ -23,14 +23,15 @@ from trimtab.numpy_nn.normalization import BatchNorm1d, BatchNorm2d
 def fold(network: Module) -> Sequential:
     """Return a network in evaluation mode that computes what ``network.eval()`` does; it has no backward pass.
 
-    ``network`` is left as it is. Answers differ by rounding.
+    ``network`` is left as it is. Answers differ by rounding. A `BatchNorm1d` right after a `Linear` is taken to
+    normalize its outputs, [B, F].
     """
     layers: list[Module] = []
     for layer in _flat(network):
         before = layers[-1] if layers else None
         if isinstance(layer, Dropout | Identity):
             continue
-        if isinstance(layer, BatchNorm1d | BatchNorm2d) and isinstance(before, Conv2d | Linear):
+        if isinstance(layer, BatchNorm1d | BatchNorm2d) and isinstance(before, Conv2d | Linear) and layer.tracks:
             layers[-1] = _folded(before, layer)
         elif isinstance(layer, Residual):
             layers.append(Residual(fold(layer.module)))
