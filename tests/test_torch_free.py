@@ -65,7 +65,7 @@ def test_torch_cannot_be_imported_there(python):
 @pytest.mark.slow
 def test_numpy_learns_the_digits_within_a_minute(bare):
     started = time.monotonic()
-    result = bare("run", "digits", "--engine", "numpy", "--minutes", 1, "--json")
+    result = bare("run", "digits", "--engine", "numpy", "--minutes", 0.9, "--json")
     seconds = time.monotonic() - started
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
