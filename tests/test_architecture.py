@@ -12,7 +12,8 @@ import trimtab
 ROOT = Path(trimtab.__file__).parent
 GROUND = ("errors", "storage", "budget", "machine", "ledger", "artifact", "plan", "directory")
 CORRIDOR = ("data", "models", "numpy_nn", "training", "evaluation", "planning", "compression", "deployment", "report")
-FAR_END = ("console", "interrupt", "stages", "pipeline", "predictions", "smoke", "verbs", "cli", "__main__")
+FAR_END = ("console", "interrupt", "stages", "pipeline", "predictions", "looks", "figures")
+FAR_END += ("smoke", "verbs", "cli", "__main__")
 ORDER = {name: index for index, name in enumerate((*GROUND, *CORRIDOR, *FAR_END))}
 KNOW_TORCH = ("training/torch_steps.py", "training/torch_nn.py", "smoke.py")
 HEAVY = ("torch", "sklearn", "pyarrow", "matplotlib", "onnx", "jinja2", "pandas", "scipy", "tqdm")

@@ -1,5 +1,6 @@
 """The main job from data to delivered model, in one process and over kills, repeats and missed budgets."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,7 +13,8 @@ import pytest
 
 import trimtab
 from trimtab.artifact import Artifact
-from trimtab.errors import InputError, IntegrityError
+from trimtab.errors import ExportError, InputError, IntegrityError
+from trimtab.evaluation.temperature import TemperatureChoice
 from trimtab.ledger import Ledger
 
 
@@ -55,6 +57,60 @@ def test_numpy_runs_the_delivered_variant(settings, variant, tmp_path):
     assert "quantization" not in trained.meta
     rows = [{"alcohol": alcohol, "proline": 10 * alcohol**2} for alcohol in np.linspace(11, 15, 50)]
     np.testing.assert_allclose(numpy.predict_proba(rows), onnx.predict_proba(rows), atol=1e-2)
+
+
+@pytest.fixture(scope="module")
+def noisy_npz(tmp_path_factory):
+    """Labels that are partly chance, so that a temperature has something to mend."""
+    random = np.random.default_rng(0)
+    features = random.standard_normal((3000, 4))
+    labels = features[:, 0] + features[:, 1] + 0.7 * random.standard_normal(3000) > 0
+    path = tmp_path_factory.mktemp("noisy") / "noisy.npz"
+    np.savez(path, X=features, y=labels.astype(int))
+    return path
+
+
+@pytest.mark.parametrize(("settings", "variant"), [({"max_drop": 100.0}, "int8"), ({"quantize": False}, "float32")])
+def test_a_temperature_that_helps_is_part_of_everything_delivered(settings, variant, noisy_npz, tmp_path):
+    run = trimtab.run(noisy_npz, out=tmp_path / "run", steps=150, minutes=1, label_smoothing=0.4, **settings)
+    (event,) = Ledger(run.directory / "ledger.jsonl").events("calibrated")
+    assert event["is_kept"]
+    assert event["temperature"] < 0.8  # smoothing makes a model less sure than it should be
+    onnx, numpy = (trimtab.load(run.directory, engine=engine) for engine in ("onnx", "numpy"))
+    assert (onnx.manifest["temperature"], onnx.manifest["model"]["variant"]) == (event["temperature"], variant)
+    features = np.load(noisy_npz)["X"][:200]
+    np.testing.assert_allclose(numpy.predict_proba(features), onnx.predict_proba(features), atol=1e-3)
+    assert "temperature" not in Artifact.load(run.directory / "model").meta
+    plain = trimtab.run(
+        noisy_npz, out=tmp_path / "plain", steps=150, minutes=1, label_smoothing=0.4, calibrate=False, **settings
+    )
+    assert weights(plain) == weights(run)
+    assert plain.load().manifest["temperature"] == 1.0
+    assert not Ledger(plain.directory / "ledger.jsonl").events("calibrated")
+    assert run.evaluation.metrics["log_loss"].value < plain.evaluation.metrics["log_loss"].value
+    assert run.evaluation.metrics["accuracy"].value == plain.evaluation.metrics["accuracy"].value
+
+
+def test_a_run_that_goes_on_keeps_the_temperature_that_it_chose(people_run, tmp_path):
+    import shutil
+
+    shutil.copytree(people_run.directory, tmp_path / "run")
+    (tmp_path / "run" / "report.html").unlink()  # what a kill just before the end leaves
+    ledger = Ledger(tmp_path / "run" / "ledger.jsonl")
+    choice = TemperatureChoice.from_dict(ledger.events("calibrated")[-1])
+    ledger.append("calibrated", **dataclasses.replace(choice, is_kept=True, temperature=1.25).to_dict())
+    continued = trimtab.run(tmp_path / "run")
+    assert continued.load().manifest["temperature"] == 1.25
+    assert len(Ledger(tmp_path / "run" / "ledger.jsonl").events("calibrated")) == 2
+
+
+def test_a_network_that_gives_no_numbers_is_refused_by_the_export(monkeypatch, tmp_path):
+    def diverged(artifact, rows, **_):
+        return np.full((len(rows), 3), np.nan, np.float32)
+
+    monkeypatch.setattr("trimtab.training.stepper.predict_probabilities", diverged)
+    with pytest.raises(ExportError, match="are not finite; expected finite probabilities from both models"):
+        trimtab.run("wine", steps=5, minutes=1, out=tmp_path / "run")
 
 
 def test_the_test_rows_are_opened_once_and_the_ledger_says_so(digits_run):
@@ -259,3 +315,63 @@ def test_an_altered_bundle_is_refused(people_run, tmp_path):
 def test_an_unknown_setting_suggests_the_nearest():
     with pytest.raises(TypeError, match="no setting 'minute'; expected a field of Plan; did you mean 'minutes'"):
         trimtab.run("wine", minute=3)
+
+
+@pytest.fixture
+def copied(people_run, tmp_path):
+    """A copy of a finished run, to be tampered with."""
+    import shutil
+
+    return shutil.copytree(people_run.directory, tmp_path / "runs" / "people")
+
+
+def test_a_ledger_that_was_cut_off_or_deleted_is_named(copied):
+    path = copied / "ledger.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines[:-1] if '"finished"' not in line))
+    with pytest.raises(
+        IntegrityError, match=r"ledger\.jsonl ends before the run did; expected the opening of the test"
+    ):
+        trimtab.open_run(copied)
+    path.unlink()
+    with pytest.raises(IntegrityError, match=r"ledger\.jsonl is missing or empty"):
+        trimtab.open_run(copied)
+
+
+@pytest.mark.parametrize("file", ["data/split/test.npy", "data/split/split.json", "evaluation/predictions.csv"])
+def test_a_file_that_the_figures_rest_on_is_missed_when_it_is_gone(copied, file):
+    (copied / file).unlink()
+    with pytest.raises(IntegrityError, match="is not the"):
+        trimtab.open_run(copied)
+
+
+def test_another_runs_bundle_is_not_taken_for_this_ones(copied, digits_run):
+    import shutil
+
+    shutil.rmtree(copied / "bundle")
+    shutil.copytree(digits_run.directory / "bundle", copied / "bundle")
+    with pytest.raises(IntegrityError, match=r"bundle/model\.onnx is not the file that was written; expected the hash"):
+        trimtab.open_run(copied)
+
+
+def test_measuring_again_gives_the_same_figures_and_spends_nothing(copied):
+    from trimtab.console import Console
+    from trimtab.stages.again import measure_again
+
+    recorded = trimtab.open_run(copied).evaluation
+    again = measure_again(copied, Console(is_quiet=True))
+    assert (again.largest_difference, again.label_flips, again.look) == (0, 0, 1)
+    assert again.evaluation.to_dict() == recorded.to_dict()
+    openings = Ledger(copied / "ledger.jsonl").events("test_opened")
+    assert [(event["opening"], event["level"]) for event in openings] == [(1, pytest.approx(0.975))] * 2
+    assert openings[0]["models"] == openings[1]["models"]
+
+
+def test_a_second_model_beside_the_first_is_the_second_look(copied, people_csv):
+    second = trimtab.run(people_csv, target="buys", out=copied.parent / "second", steps=20, minutes=1)
+    (event,) = Ledger(second.directory / "ledger.jsonl").events("test_opened")
+    assert (event["opening"], event["others"]) == (2, ["people"])
+    assert second.evaluation.metrics["accuracy"].level == pytest.approx(1 - 0.05 / 6)
+    page = (second.directory / "report.html").read_text()
+    assert "This is look number 2 at the same test rows, also in people." in page
+    assert "they are at 99.17% here" in page

@@ -30,7 +30,7 @@ COMMANDS = sorted(
 
 def test_there_is_something_to_test():
     assert len(COMMANDS) >= 9
-    assert len(blocks("python")) == 2
+    assert len(blocks("python")) == 3
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -52,6 +52,13 @@ def test_the_python_code_runs(tmp_path, monkeypatch, capsys):
 def test_the_network_from_scratch_learns(capsys):
     exec(compile(blocks("python")[1], "README.md", "exec"), {})
     assert 0 < float(capsys.readouterr().out) < 0.5  # 2.3 at first
+
+
+def test_the_evaluation_says_what_it_promises(capsys):
+    exec(compile(blocks("python")[2], "README.md", "exec"), {})
+    output = capsys.readouterr().out
+    assert "accuracy                 0.8" in output
+    assert output.splitlines()[-1].startswith("sharp is better by ")
 
 
 @pytest.mark.parametrize("code", blocks("python"))

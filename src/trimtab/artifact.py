@@ -49,6 +49,7 @@ class Artifact:
     meta
         ``kind`` (``"image"`` or ``"table"``), ``class_names``, and the preprocessing: for pictures ``image_size``,
         ``channels``, ``mean`` and ``std`` (network input = (uint8 / 255 - mean) / std, NCHW); for tables ``encoder``.
+        ``temperature``, where there is one: probabilities are the softmax of the logits divided by it.
         Of an int8 model also ``quantization``: its ``activations`` are a mapping from a place in the network to
         ``[scale, zero_point]``, and what comes out there is rounded, half to even, to
         ``scale * (clip(round(x / scale) + zero_point, 0, 255) - zero_point)``. The places are ``"input"``, a layer's

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from trimtab.budget import Verdict, VerdictLine
@@ -96,6 +97,16 @@ def verdict_table(verdict: Verdict) -> str:
         name = f"{line.name} (p95)" if line.name == "milliseconds" else line.name
         lines.append(f"{name:<18}{limit:>10}{line.measured:>12.4g}   {word}")
     return "\n".join(lines)
+
+
+def describe_look(number: int, others: Sequence[str]) -> str:
+    """Return which look at the same test rows this is, and what that does to the intervals."""
+    from trimtab.evaluation.opening import level_of_look
+
+    also = f" (also in {', '.join(others[:3])}{', ...' if len(others) > 3 else ''})" if others else ""
+    first, now = (f"{100 * level_of_look(k):.6g}%" for k in (1, number))
+    held = "so that those of all looks hold together"
+    return f"look {number} at these test rows{also}: intervals at {now} instead of {first}, {held}"
 
 
 def describe_size(megabytes: float) -> str:

@@ -80,6 +80,11 @@ class RunDirectory:
         """The page; written last, so its presence says that the run is finished."""
         return self.path / "report.html"
 
+    def neighbours(self) -> list[Path]:
+        """Return the ledgers of the runs beside this one."""
+        others = self.path.resolve().parent.glob("*/ledger.jsonl")
+        return sorted(path for path in others if path.parent != self.path.resolve())
+
     @property
     def is_finished(self) -> bool:
         """Whether the run came to its end."""

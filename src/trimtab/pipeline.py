@@ -158,8 +158,9 @@ def _run_stages(job: Job) -> Run:
         split = stages.divide(job, dataset)
         features = stages.encode(job, dataset, split)
     artifact = stages.train_model(job, features, split)
-    candidates = stages.export_candidates(job, dataset, artifact, features)
-    delivered = stages.choose(job, candidates, features)
+    calibrated = stages.calibrate(job, dataset, artifact, features)
+    candidates = stages.export_candidates(job, dataset, calibrated, features)
+    delivered = stages.choose(job, dataset, candidates, features)
     evaluation = stages.measure(job, dataset, split, artifact, delivered)
     cost, verdict = stages.deliver(job, artifact, delivered, evaluation)
     stages.write_page(job, dataset, split, verdict)
@@ -221,14 +222,14 @@ def plan_text(plan: Plan, reasons: dict[str, str]) -> str:
 
 
 def open_run(path: str | Path) -> Run:
-    """Return what a finished run directory holds, its bundle verified.
+    """Return what a finished run directory holds: ledger, split, seal, bundle, predictions and figures verified.
 
     Raises
     ------
     InputError
         If there is no run there, or it is not finished.
     IntegrityError
-        If a delivered file was altered.
+        If one of these was altered; names it.
     """
     from trimtab.deployment import find_bundle, read_manifest
     from trimtab.evaluation import Evaluation
@@ -242,14 +243,8 @@ def open_run(path: str | Path) -> Run:
         )
     manifest = read_manifest(find_bundle(directory.path))
     ledger = Ledger(directory.ledger)
-    figures = directory.evaluation / "metrics.json"
-    if sha256_file(figures) != ledger.events("delivered")[-1]["metrics_sha256"]:
-        raise IntegrityError(
-            f"{figures} is not the file that was written",
-            "the hash that the ledger holds",
-            "restore it from a copy, or repeat the run",
-        )
-    evaluation = json.loads(figures.read_text())
+    _check_records(directory, ledger)
+    evaluation = json.loads((directory.evaluation / "metrics.json").read_text())
     return Run(
         directory=directory.path,
         plan=Plan.from_toml(directory.plan),
@@ -258,6 +253,32 @@ def open_run(path: str | Path) -> Run:
         verdict=Verdict.from_dict(manifest["verdict"]),
         warnings=tuple(dict.fromkeys(event["text"] for event in ledger.events("warning"))),
     )
+
+
+def _check_records(directory: RunDirectory, ledger: Ledger) -> None:
+    """Raise `IntegrityError` if the ledger is not whole, or test part, model or figures are not those it speaks of."""
+    from trimtab.data import Split
+
+    if not (ledger.events("test_opened") and ledger.events("delivered") and ledger.events("finished")):
+        raise IntegrityError(
+            f"{ledger.path} ends before the run did" if ledger.events() else f"{ledger.path} is missing or empty",
+            "the opening of the test rows, the delivery and the end of the run in it",
+            "restore the file from a copy, or repeat the run",
+        )
+    Split.load(directory.data / "split").check_sealed(ledger)
+    delivered = ledger.events("delivered")[-1]
+    files = {
+        "metrics_sha256": directory.evaluation / "metrics.json",
+        "predictions_sha256": directory.evaluation / "predictions.csv",
+        "model_sha256": directory.bundle / "model.onnx",
+    }
+    for name, path in files.items():  # earlier versions noted fewer
+        if name in delivered and (not path.is_file() or sha256_file(path) != delivered[name]):
+            raise IntegrityError(
+                f"{path} is not the file that was written",
+                "the hash that the ledger holds",
+                "restore it from a copy, or repeat the run",
+            )
 
 
 def _request(

@@ -73,6 +73,7 @@ class Plan:
     patience: int | None = _setting("training", "validations without progress before the end is brought forward")
     threads: int | None = _setting("training", "processor threads; the last bit of the weights depends on it")
 
+    calibrate: bool = _setting("delivery", "fit a temperature on validation rows, kept if shown to help", True)
     quantize: bool = _setting("delivery", "try int8 and deliver it when it is smaller and passes the guard", True)
     max_drop: float = _setting("delivery", "accuracy points that int8 may lose (95% bound, validation rows)", 1.0)
 

@@ -139,24 +139,51 @@ def _add_run_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
-    _add_run_argument(parser)
+    parser.add_argument("run", metavar="RUN", nargs="?", help="a run directory, such as runs/photos")
+    parser.add_argument("--again", action="store_true", help="measure the model once more on its sealed test rows")
+    parser.add_argument(
+        "--predictions",
+        metavar="FILE",
+        nargs="+",
+        help="instead of a run: Parquet or CSV files (shards of one set of rows) with the columns label and "
+        "p_<class> for each class, or label and prediction; optionally group and name",
+    )
+    parser.add_argument("--level", type=float, metavar="X", help="of the intervals, with --predictions (default 0.95)")
+    parser.add_argument("--workers", type=int, metavar="N", default=1, help="processes that read (default 1)")
+    parser.add_argument("--out", metavar="DIR", help="with --predictions: write figures and pictures here")
     parser.add_argument("--json", action="store_true", help="the last line of standard output is one JSON object")
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from trimtab.console import verdict_table
-    from trimtab.ledger import Ledger
-    from trimtab.pipeline import open_run
+    from trimtab import figures
+    from trimtab.errors import InputError
 
-    result = open_run(options.run)
-    openings = len(Ledger(result.directory / "ledger.jsonl").events("test_opened"))
-    print(f"{result.directory}: the delivered model on {result.evaluation.rows:,} sealed test rows")
-    times = f"{openings} time{'s' if openings != 1 else ''}"
-    print(f"(the test rows were opened {times}; the hashes of model and figures are right)\n")
-    print(f"{result.evaluation.to_table()}\n\n{verdict_table(result.verdict)}")
-    if options.json:
-        print(json.dumps(result.to_dict()))
-    return 0
+    if (options.run is None) == (options.predictions is None):
+        given = "neither a run nor --predictions" if options.run is None else "both a run and --predictions"
+        raise InputError(f"there is {given}", "one of them", "see `trimtab evaluate --help`")
+    if options.predictions is not None:
+        if options.again:
+            raise InputError("--again is given with --predictions", "a run", "leave one of them out")
+        level = 0.95 if options.level is None else options.level
+        return figures.evaluate_predictions(
+            options.predictions, level=level, workers=options.workers, out=options.out, as_json=options.json
+        )
+    for name in ("level", "out"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is given with a run", "--predictions", f"leave --{name} out")
+    return figures.evaluate_run(options.run, is_again=options.again, as_json=options.json)
+
+
+def _add_compare_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("given", metavar="RUN_OR_FILE", nargs="+", help="runs on the same data, or predictions files")
+    parser.add_argument("--level", type=float, metavar="X", default=0.95, help="of the intervals (default 0.95)")
+    parser.add_argument("--json", action="store_true", help="the last line of standard output is one JSON object")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from trimtab.figures import compare_predictions
+
+    return compare_predictions(options.given, level=options.level, as_json=options.json)
 
 
 def _add_engine_option(parser: argparse.ArgumentParser) -> None:
@@ -248,11 +275,23 @@ VERBS = {
         act=_plan,
     ),
     "evaluate": Verb(
-        summary="the delivered model's figures again, from the run directory",
-        description="Verify the delivered files by their hashes and print the figures measured on the test rows.",
-        examples="example:\n  trimtab evaluate runs/photos",
+        summary="figures with intervals: of a run's delivered model, or of any system's predictions",
+        description="Of a run: verify the delivered files by their hashes, print the figures measured on the sealed\n"
+        "test rows and the worst mistakes; --again measures once more. Of files: evaluate any predictions.",
+        examples="examples:\n  trimtab evaluate runs/photos\n"
+        "  trimtab evaluate --predictions preds.parquet --out figures\n"
+        "  trimtab evaluate --predictions shard-*.parquet --workers 2 --json",
         add_options=_add_evaluate_options,
         act=_evaluate,
+    ),
+    "compare": Verb(
+        summary="which of two or more models is better, by how much, how sure",
+        description="Compare models on the same rows with paired tests: runs on the same data (their test rows are\n"
+        "looked at, which the ledgers note), or files of predictions as for `trimtab evaluate --predictions`.\n"
+        "Of more than two, p-values allow for the number of pairs (Holm).",
+        examples="examples:\n  trimtab compare runs/photos runs/photos-2\n  trimtab compare ours.parquet theirs.csv",
+        add_options=_add_compare_options,
+        act=_compare,
     ),
     "predict": Verb(
         summary="classes and probabilities for pictures, or for the rows of a CSV",

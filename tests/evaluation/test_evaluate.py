@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 
@@ -11,7 +12,8 @@ import pytest
 from sklearn import metrics as oracle
 
 from trimtab.evaluation import Evaluation, evaluate
-from trimtab.evaluation.resampling import macro_errors
+from trimtab.evaluation.count_metrics import COUNT_METRICS, slope
+from trimtab.evaluation.counts import ClassCounts
 
 NAMES = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc_macro", "log_loss")
 
@@ -38,17 +40,28 @@ def test_values_equal_scikit_learn_and_lie_inside_their_intervals(draw: Callable
     evaluation = evaluate(labels, probabilities, class_names=[f"c{k}" for k in range(classes)])
     predictions = probabilities.argmax(axis=1)
     score = probabilities[:, 1] if classes == 2 else probabilities
+    targets = np.eye(classes)[labels]
     expected = {
         "accuracy": oracle.accuracy_score(labels, predictions),
+        "balanced_accuracy": oracle.balanced_accuracy_score(labels, predictions),
         "precision_macro": oracle.precision_score(labels, predictions, average="macro"),
         "recall_macro": oracle.recall_score(labels, predictions, average="macro"),
         "f1_macro": oracle.f1_score(labels, predictions, average="macro"),
+        "precision_weighted": oracle.precision_score(labels, predictions, average="weighted"),
+        "f1_weighted": oracle.f1_score(labels, predictions, average="weighted"),
+        "matthews_corrcoef": oracle.matthews_corrcoef(labels, predictions),
+        "cohen_kappa": oracle.cohen_kappa_score(labels, predictions),
         "roc_auc_macro": oracle.roc_auc_score(labels, score, multi_class="ovr"),
+        "average_precision_macro": oracle.average_precision_score(targets, probabilities),
         "log_loss": oracle.log_loss(labels, probabilities),
+        "brier_score": oracle.brier_score_loss(labels, score),
     }
-    assert tuple(evaluation.metrics) == NAMES
-    for name, estimate in evaluation.metrics.items():
-        assert estimate.value == pytest.approx(expected[name], abs=1e-12), name
+    if classes > 2:
+        expected["top_3_accuracy"] = oracle.top_k_accuracy_score(labels, probabilities, k=3)
+    assert {*evaluation.metrics} == {*expected, "smooth_ece"}
+    for name, value in expected.items():
+        estimate = evaluation.metrics[name]
+        assert estimate.value == pytest.approx(value, abs=1e-12), name
         assert estimate.low < estimate.value < estimate.high, name
     assert evaluation.support == {f"c{k}": int((labels == k).sum()) for k in range(classes)}
 
@@ -65,6 +78,14 @@ def test_no_interval_has_width_zero_when_everything_is_right() -> None:
     assert (area.value, area.low) == (1.0, pytest.approx(0.05 ** (1 / 30)))
     for estimates in evaluation.per_class.values():
         assert all(estimate.low < estimate.high == 1.0 for estimate in estimates.values())
+
+
+@pytest.mark.parametrize("sizes", [(9, 11, 7), (3, 3, 3), (1, 50, 2), (10,) * 60])
+def test_all_metrics_of_perfect_predictions_are_one_with_a_bound(sizes: tuple[int, ...]) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    for name, estimate in evaluate(labels, labels).metrics.items():
+        assert estimate.value == estimate.high == 1.0, name
+        assert 0 <= estimate.low < 1, name
 
 
 def test_everything_wrong_is_bounded_from_above() -> None:
@@ -85,6 +106,7 @@ def test_undefined_figures_say_why_and_are_left_out_of_the_mean() -> None:
         "recall": (None, "undefined: no row is of the class"),
         "f1": (None, "undefined: no row is of the class or predicted as it"),
         "roc_auc": (None, "undefined: no row, or every row, is of the class"),
+        "average_precision": (None, "undefined: no row is of the class"),
     }
     recall = evaluation.metrics["recall_macro"]
     assert recall.value == pytest.approx(0.75)
@@ -116,15 +138,24 @@ def test_a_small_class_without_a_mistake_still_widens_the_mean() -> None:
     assert evaluation.metrics["recall_macro"].value == pytest.approx(1 - 10 / 990)
 
 
-def test_delta_method_and_bootstrap_agree(draw: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    labels, probabilities = draw(2000, 6)
-    confusion = evaluate(labels, probabilities, class_names="abcdef").confusion
-    resampled, method = macro_errors(confusion, seed=0)
-    assert method == "multinomial bootstrap over confusion cells"
-    monkeypatch.setattr("trimtab.evaluation.resampling._LARGEST_RESAMPLED", 1)
-    delta, method = macro_errors(confusion, seed=0)
-    assert method == "delta method over confusion cells"
-    assert delta == pytest.approx(resampled, rel=0.1)
+@pytest.mark.parametrize("name", COUNT_METRICS)
+def test_slopes_give_the_error_that_resampled_rows_have(draw: Callable, name: str) -> None:
+    labels, probabilities = draw(1500, 4)
+    confusion = evaluate(labels, probabilities).confusion
+    metric, shares = COUNT_METRICS[name], confusion / 1500
+    slopes = slope(metric, ClassCounts.of(confusion))
+    error = math.sqrt(((shares * slopes**2).sum() - (shares * slopes).sum() ** 2) / 1500)
+    drawn = np.random.default_rng(3).multinomial(1500, shares.ravel(), size=2000).reshape(-1, 4, 4)
+    assert error == pytest.approx(metric(ClassCounts.of(drawn)).std(), rel=0.08)
+
+
+def test_many_classes_have_the_intervals_of_few(draw: Callable) -> None:
+    labels, probabilities = draw(6000, 60)
+    estimates = evaluate(labels, probabilities).metrics
+    assert estimates["f1_macro"].method.startswith("delta method over confusion cells")
+    accuracy = estimates["accuracy"].high - estimates["accuracy"].low
+    for name in ("balanced_accuracy", "f1_weighted", "cohen_kappa", "matthews_corrcoef"):
+        assert estimates[name].high - estimates[name].low == pytest.approx(accuracy, rel=0.1), name
 
 
 def test_groups_of_one_row_change_little(draw: Callable) -> None:
@@ -178,10 +209,36 @@ def test_same_seed_gives_the_same_figures_and_json_keeps_them(draw: Callable) ->
 def test_table_lists_metrics_and_classes_in_aligned_columns() -> None:
     labels, probabilities = with_mistakes(100, 10)
     lines = evaluate(labels, probabilities, class_names=("cat", "dog")).to_table().splitlines()
-    assert lines[0] == "metric           value   95% interval      method"
-    assert lines[1] == "accuracy         0.9000  [0.8256, 0.9448]  Wilson"
-    assert lines[8].split() == ["class", "rows", "precision", "recall", "f1", "roc_auc"]
-    assert lines[9].startswith("cat    50    0.9000 [0.7864, 0.9565]")
+    assert lines[0] == "metric                   value   95% interval      method"
+    assert lines[1] == "accuracy                 0.9000  [0.8256, 0.9448]  Wilson"
+    empty = lines.index("")
+    assert lines[empty + 1].split() == ["class", "rows", "precision", "recall", "f1", "roc_auc", "average_precision"]
+    assert lines[empty + 2].startswith("cat    50    0.9000 [0.7864, 0.9565]")
+
+
+def test_names_and_numbers_of_classes_mean_the_same(draw: Callable) -> None:
+    labels, probabilities = draw(80, 3)
+    names = np.array(["owl", "cat", "dog"])
+    by_name = evaluate(names[labels], probabilities, class_names=names.tolist())
+    assert by_name.to_dict() == evaluate(labels, probabilities, class_names=names.tolist()).to_dict()
+
+
+def test_one_column_of_probabilities_is_that_of_the_second_class(draw: Callable) -> None:
+    labels, probabilities = draw(80, 2)
+    one = evaluate(labels, probabilities[:, 1])
+    assert one.metrics["roc_auc_macro"] == evaluate(labels, probabilities).metrics["roc_auc_macro"]
+    assert one.class_names == ("0", "1")
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(300) // 3])
+def test_predicted_classes_alone_give_the_count_metrics_of_probabilities(draw: Callable, groups: np.ndarray) -> None:
+    labels, probabilities = draw(300, 3)
+    predictions = probabilities.argmax(axis=1)
+    whole = evaluate(labels, probabilities, groups=groups)
+    counted = evaluate(labels, predictions, groups=groups)
+    assert "log_loss" not in counted.metrics
+    assert counted.metrics == {name: whole.metrics[name] for name in COUNT_METRICS}
+    assert evaluate(np.array(list("abc"))[labels], np.array(list("abc"))[predictions]).class_names == ("a", "b", "c")
 
 
 def test_ten_classes_take_less_than_a_third_of_a_second(draw: Callable) -> None:
@@ -208,6 +265,15 @@ def test_ten_classes_take_less_than_a_third_of_a_second(draw: Callable) -> None:
             {"class_names": "ab", "groups": np.zeros(3)},
             "groups have shape (3,); expected (20,); give one group for each label.",
         ),
+        (
+            {"class_names": "ab", "groups": np.array(["x", "", *["y"] * 18])},
+            "the group of row 1 is empty; expected a group in each row; fill it in, or leave groups out.",
+        ),
+        (
+            {"class_names": "ab", "groups": np.array([0, 1, np.nan, *[2] * 17])},
+            "groups hold 1 missing groups, the first in row 2; expected one in each row; fill them in or remove these "
+            "rows.",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(draw: Callable, arguments: dict, sentence: str) -> None:
@@ -215,3 +281,12 @@ def test_arguments_that_do_not_fit_are_refused(draw: Callable, arguments: dict, 
     with pytest.raises(ValueError, match="expected") as caught:
         evaluate(labels, probabilities, **arguments)
     assert str(caught.value) == sentence
+
+
+def test_a_class_that_the_model_does_not_know_is_named() -> None:
+    with pytest.raises(ValueError, match="expected") as caught:
+        evaluate(np.array(["cat", "zebra"]), np.full((2, 2), 0.5), class_names=("cat", "dog"))
+    assert str(caught.value) == (
+        "the label 'zebra' is not among the classes cat, dog; expected one of them; add the class, with probabilities "
+        "of zero if the model does not know it."
+    )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from trimtab.evaluation import Comparison, compare_accuracy, upper_bound_of_drop
-from trimtab.evaluation.paired import _score, mid_p_mcnemar
+from trimtab.evaluation.paired import _score, compare_right, mid_p_mcnemar
 
 
 def compare(rows: int, a_only: int, b_only: int) -> Comparison:
@@ -115,3 +115,74 @@ def test_models_with_different_rows_are_refused() -> None:
     labels, probabilities = np.zeros(3, dtype=np.int64), np.full((3, 2), 0.5)
     with pytest.raises(ValueError, match=r"probabilities have shape \(2, 2\)"):
         compare_accuracy(labels, probabilities, probabilities[:2])
+
+
+def gains_of_groups(gains: list[int], groups: np.ndarray) -> Comparison:
+    """+1 where only b is right, -1 where only a is."""
+    rows = np.array(gains)
+    return compare_right(rows <= 0, rows >= 0, groups=groups)
+
+
+def test_test_of_groups_equals_the_formula_of_obuchowski() -> None:
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(25), 4)
+    gains = random.integers(-1, 2, size=100)
+    totals = gains.reshape(25, 4).sum(axis=1)
+    found = gains_of_groups(list(gains), groups)
+    variance = 25 / 24 * np.sum((totals - totals.mean()) ** 2) / 100**2
+    statistic = gains.mean() / math.sqrt(variance)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(statistic), 24))
+    assert found.high - found.difference == pytest.approx(stats.t.ppf(0.975, 24) * math.sqrt(variance), rel=1e-3)
+    assert found.method == "t-test of 25 groups"
+
+
+def test_groups_of_one_row_are_nearly_no_groups() -> None:
+    random = np.random.default_rng(1)
+    gains = list(random.choice([-1, 0, 1], p=[0.07, 0.85, 0.08], size=2000))
+    alone, grouped = gains_of_groups(gains, np.arange(2000)), compare_right(np.array(gains) <= 0, np.array(gains) >= 0)
+    assert alone.difference == grouped.difference
+    assert (alone.low, alone.high) == pytest.approx((grouped.low, grouped.high), abs=1e-3)
+    assert alone.p_value == pytest.approx(grouped.p_value, rel=0.05)
+    assert alone.design_effect == pytest.approx(1, abs=1e-3)
+    assert upper_bound_of_drop(alone) == pytest.approx(upper_bound_of_drop(grouped), abs=1e-3)
+
+
+def test_groups_that_do_not_differ_are_no_proof_that_they_never_do() -> None:
+    found = gains_of_groups([0] * 60, np.arange(60) // 6)
+    assert (found.difference, found.p_value) == (0.0, 1.0)
+    assert found.low < -0.2
+    assert found.noise_floor == pytest.approx(found.high)
+    assert upper_bound_of_drop(found) > 0.2
+
+
+def test_groups_that_all_gain_alike_are_as_many_throws_of_a_coin() -> None:
+    found = gains_of_groups([1, 0, 0] * 7, np.arange(21) // 3)
+    assert found.p_value == mid_p_mcnemar(0, 7)
+    assert found.low < found.difference < found.high
+
+
+def test_one_group_shows_nothing() -> None:
+    found = gains_of_groups([-1] * 12, np.zeros(12))
+    assert (found.low, found.high, found.p_value, found.noise_floor) == (-1.0, 1.0, 1.0, 1.0)
+    assert found.method == "no test: one group"
+    assert upper_bound_of_drop(found) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("groups", "size", "affected", "loss"), [(5, 40, 0.05, 0.4), (20, 10, 0.2, 0.1), (200, 5, 1, 0.02)]
+)
+def test_guard_of_groups_lets_no_more_than_five_percent_pass_at_the_margin(
+    groups: int, size: int, affected: float, loss: float
+) -> None:
+    random, passed, units = np.random.default_rng(6), 0, np.repeat(np.arange(groups), size)
+    for _ in range(500):
+        is_lost = (random.random(groups) < affected)[units] & (random.random(len(units)) < loss)
+        comparison = compare_right(np.ones(len(units), bool), ~is_lost, groups=units)
+        passed += upper_bound_of_drop(comparison) < affected * loss
+    assert passed / 500 < 0.07
+
+
+def test_a_level_in_percent_is_refused() -> None:
+    labels, probabilities = np.zeros(3, dtype=np.int64), np.full((3, 2), 0.5)
+    with pytest.raises(ValueError, match=r"level is 95; expected a number between 0 and 1; give 0.95 for 95%"):
+        compare_accuracy(labels, probabilities, probabilities, level=95)

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from trimtab.budget import Budget, Cost
-from trimtab.evaluation import evaluate, plot_confusion, plot_learning_curves, plot_roc
+from trimtab.evaluation import evaluate
+from trimtab.evaluation.plots import plot_evaluation, plot_learning_curves
 from trimtab.ledger import Ledger
 from trimtab.report import save_grid, save_picture
 from trimtab.storage import write_json
@@ -62,8 +63,7 @@ def write_run(
     evaluation = evaluate(labels, probabilities, class_names=class_names)
     folder = directory / "evaluation"
     write_json(folder / "metrics.json", evaluation.to_dict())
-    plot_confusion(evaluation, folder / "confusion.svg")
-    plot_roc(labels, probabilities, class_names, folder / "roc.svg")
+    plot_evaluation(evaluation, folder)
     plot_learning_curves(_history(12), folder / "learning_curves.svg")
     write_json(folder / "mistakes.json", _mistakes(random, folder, class_names, pictures))
     _write_bundle(directory, evaluation.to_dict()["metrics"], budget, megabytes, class_names)
@@ -176,7 +176,7 @@ def _write_ledger(directory: Path) -> None:
     ledger.append("warning", text="3 unreadable files were left out: a.jpg, b.jpg, c.jpg")
     for step, reason in ((0, "the probe"), (900, "the machine got slower")):
         ledger.append("schedule_corrected", step=step, total_steps=4000 - step, reason=reason)
-    ledger.append("test_opened", caller="trimtab run", opening=1, rows=2000)
+    ledger.append("test_opened", caller="trimtab run", opening=1, level=0.975, rows=2000)
 
 
 def _summary(name: str, class_names: tuple[str, ...], pictures: bool) -> dict[str, Any]:

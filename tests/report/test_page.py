@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from trimtab.errors import InputError, IntegrityError
+from trimtab.evaluation.plots import GRID, PAPER
 from trimtab.report import write_report
 from trimtab.storage import write_text
 
@@ -79,7 +80,10 @@ def test_page_says_what_was_delivered_and_that_the_budget_was_met(picture_run: P
     assert "Budget met All 3 limits are kept; time is closest, at 98% of what was allowed." in text
     assert "On 2,000 examples that it had never seen, the model named 79.0% right." in text
     assert "always answering “automobile” would be right 11.4% of the time" in text
-    assert "sealed from the start and opened once" in text
+    assert (
+        "sealed from the start and looked at for the delivered model alone: they chose nothing. Ranges are at 97.5%"
+        in text
+    )
     assert "3 unreadable files were left out: a.jpg, b.jpg, c.jpg" in text
 
 
@@ -105,7 +109,7 @@ def test_page_tells_how_the_model_was_chosen_and_how_to_repeat_it(picture_run: P
 def test_plots_beside_each_other_share_no_identifier(picture_run: Path) -> None:
     page = write_report(picture_run)
     reader, html = read(page), page.read_text()
-    assert reader.tags["svg"] == 3
+    assert reader.tags["svg"] == 7
     assert len(reader.identifiers) == len(set(reader.identifiers))
     used = set(re.findall(r"url\(#([^)]+)\)", html)) | {a[1:] for a in reader.addresses if a.startswith("#")}
     assert used
@@ -116,8 +120,43 @@ def test_plots_follow_light_and_dark(picture_run: Path) -> None:
     html = write_report(picture_run).read_text()
     plots = html[html.index("<svg") : html.rindex("</svg>")]
     assert "var(--ink)" in plots
-    assert "#1f2933" not in plots
+    assert not re.search("#1f2933|#fefefe|#697586|#dfe4ea|#2a5fb8", plots)
     assert "<style" not in plots
+
+
+def test_every_plot_has_its_title_and_a_sentence_that_explains_it(picture_run: Path) -> None:
+    page = write_report(picture_run)
+    reader = read(page)
+    assert reader.tags["figcaption"] == 8  # seven plots and the first batch
+    for words in (
+        "mistakes are orange",
+        "F1 is high only when",
+        "the upper left corner",
+        "the class's share of all examples",
+        "what is said with 80% is right 80 times in 100",
+        "How sure it was",
+        "learning by heart",
+    ):
+        assert words in reader.text
+
+
+def test_only_wide_plots_take_a_whole_line(bare_run: Callable[..., Path]) -> None:
+    directory = bare_run()
+    for name, width in (("confusion", 532.8), ("roc", 331.2)):
+        svg = f'<svg viewBox="0 0 {width} 300"><g id="a"/></svg>'
+        write_text(directory / "evaluation" / f"{name}.svg", svg)
+    html = write_report(directory).read_text()
+    assert re.findall(r"<figure( class=.wide.)?>\s*<h3>([^<]*)", html) == [
+        (' class="wide"', "What was taken for what"),
+        ("", "Finding more against crying wolf"),
+    ]
+
+
+def test_what_stands_behind_a_drawing_within_a_drawing_is_the_paper(bare_run: Callable[..., Path]) -> None:
+    directory = bare_run()
+    svg = f'<svg viewBox="0 0 1 1"><path style="fill: {PAPER}; stroke: {GRID}"/></svg>'
+    write_text(directory / "evaluation" / "roc.svg", svg)
+    assert '<path style="fill: var(--paper); stroke: var(--rule)"/>' in write_report(directory).read_text()
 
 
 def test_mistakes_show_pictures_or_cells(picture_run: Path, missed_run: Path) -> None:
@@ -181,7 +220,12 @@ def test_any_file_may_be_missing(picture_run: Path, tmp_path: Path, missing: str
 def test_test_rows_opened_again_are_admitted(bare_run: Callable[..., Path]) -> None:
     directory = bare_run()
     write_text(directory / "ledger.jsonl", '{"event": "test_opened"}\n' * 3 + '{"event": "test_op')
-    assert "The test rows were opened 3 times." in read(write_report(directory)).text
+    assert "This is look number 3 at the same test rows." in read(write_report(directory)).text
+    look = '{"event": "test_opened", "opening": 2, "level": 0.9916666666666667, "others": ["shop-2"]}\n'
+    write_text(directory / "ledger.jsonl", look)
+    text = read(write_report(directory)).text
+    assert "This is look number 2 at the same test rows, also in shop-2." in text
+    assert "they are at 99.17% here, and those of all looks together hold 95% of the time." in text
 
 
 def test_only_the_weakest_of_many_classes_are_listed(bare_run: Callable[..., Path]) -> None:

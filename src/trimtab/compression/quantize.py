@@ -107,16 +107,18 @@ def _quantize(source: Path, reader: _Reader, out: Path) -> None:
 
 
 def _float_logits(path: Path) -> onnx.ModelProto:
-    """Take out the rounding between the last layer and the softmax: it costs accuracy and saves nothing."""
+    """Take out the rounding between the last layer and what makes probabilities: it costs accuracy, saves nothing."""
     import onnx
 
     model = onnx.load(path)
     producers = {node.output[0]: node for node in model.graph.node}
-    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
-    dequantize = producers[softmax.input[0]]
+    reader = next(node for node in model.graph.node if node.op_type == "Softmax")
+    if producers[reader.input[0]].name == "/temperature":  # it divides the logits
+        reader = producers[reader.input[0]]
+    dequantize = producers[reader.input[0]]
     quantize = producers.get(dequantize.input[0])
     if dequantize.op_type == "DequantizeLinear" and quantize is not None and quantize.op_type == "QuantizeLinear":
-        softmax.input[0] = quantize.input[0]
+        reader.input[0] = quantize.input[0]
         model.graph.node.remove(dequantize)
         model.graph.node.remove(quantize)
     _remove_unused_constants(model.graph)

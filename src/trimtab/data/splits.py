@@ -1,8 +1,8 @@
 """Rows divided into training, validation and a sealed test part.
 
 The division is stratified by class, keeps groups together and respects a split that the data came with: a missing
-part is taken from training, and the test part is never used as anything else. The seal is tamper-evident, not
-tamper-proof: a hash of the test rows is stored and each opening is written to the ledger.
+part is taken from training, and the test part is never used as anything else: it is sealed (`trimtab.data.seal`),
+and each opening is written to the ledger.
 
 Legend: ``N`` rows, ``G`` groups, ``K`` classes.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.data.dataset import Dataset
+from trimtab.data.seal import Look, Seal, count_looks, one_at_a_time
 from trimtab.errors import InputError, IntegrityError
 from trimtab.storage import sha256_bytes, write_bytes, write_json
 
@@ -40,12 +42,15 @@ class Split:
     train, validation
         Row numbers.
     data_hash
-        Content hash of the dataset that was divided; also the salt of the test part's hash.
+        Content hash of the dataset that was divided; also the salt of the hash of the test part's row numbers.
+    seal
+        Of what the test rows hold; ``None`` in splits that were saved before there were seals.
     """
 
     train: Rows
     validation: Rows
     data_hash: str
+    seal: Seal | None = None
     _test: Rows = field(repr=False)
 
     @property
@@ -55,24 +60,99 @@ class Split:
 
     @property
     def test_hash(self) -> str:
-        """SHA-256 of the test part's row numbers, salted with the data's hash."""
-        return _hash_rows(self._test, self.data_hash)
+        """A hash that is the same for the same test examples: of their names and classes.
 
-    def open_test(self, ledger: Ledger, *, caller: str, artifact_hash: str) -> Rows:
-        """Return the row numbers of the test part, after writing to the ledger who opened it for what model.
-
-        The event ``test_opened`` has ``caller``, ``artifact``, ``opening`` (1 for the first), ``rows`` and
-        ``test_hash``.
+        In a split from before there were seals: of the row numbers and the data, so also of how these were decoded.
         """
-        ledger.append(
-            "test_opened",
-            caller=caller,
-            artifact=artifact_hash,
-            opening=len(ledger.events("test_opened")) + 1,
-            rows=self.test_count,
-            test_hash=self.test_hash,
-        )
-        return self._test.copy()
+        return _hash_rows(self._test, self.data_hash) if self.seal is None else self.seal.examples
+
+    def open_test(
+        self,
+        dataset: Dataset,
+        ledger: Ledger,
+        *,
+        caller: str,
+        model: str,
+        level_of: Callable[[int], float],
+        neighbours: Iterable[Path] = (),
+    ) -> tuple[Rows, Look]:
+        """Return the row numbers of the test part and which look at them this is, after checks and a note of it.
+
+        The event ``test_opened`` in the ledger has ``caller``, ``models``, ``opening`` (the number of the look),
+        ``level``, ``others``, ``rows`` and ``test_hash``.
+
+        Parameters
+        ----------
+        dataset
+            That was divided; its test rows are compared with the seal.
+        ledger
+            Of the run.
+        caller
+            Who opens.
+        model
+            Hash of the model whose answers will be seen.
+        level_of
+            From the number of the look to the level of its intervals.
+        neighbours
+            Ledgers of the runs beside this one.
+
+        Raises
+        ------
+        IntegrityError
+            If the rows, or their seal, are not what was sealed.
+        """
+        self.check_sealed(ledger)
+        self._check_rows(dataset)
+        with one_at_a_time(ledger.path.parent.resolve().parent):
+            look = count_looks([ledger.path], neighbours, test_hash=self.test_hash, models=[model])
+            ledger.append(
+                "test_opened",
+                caller=caller,
+                models=[model],
+                opening=look.number,
+                level=level_of(look.number),
+                others=list(look.others),
+                rows=self.test_count,
+                test_hash=self.test_hash,
+            )
+        return self._test.copy(), look
+
+    def _check_rows(self, dataset: Dataset) -> None:
+        if self.seal is not None:
+            self.seal.check(dataset, self._test)
+        elif dataset.content_hash != self.data_hash:  # from before there were seals: only the data as a whole
+            raise IntegrityError(
+                f"{dataset.name} is not what it was when its {self.test_count:,} test rows were set apart",
+                "the same content",
+                "restore the data from a copy, or start a new run",
+            )
+
+    def note_seal(self, ledger: Ledger) -> None:
+        """Write the event ``sealed`` to the ledger, once: later openings must find the same rows and the same seal."""
+        if self.seal is not None and not ledger.events("sealed"):
+            ledger.append("sealed", rows=self.test_count, **self._sealed())
+
+    def check_sealed(self, ledger: Ledger) -> None:
+        """Compare the test part and its seal with what the ledger noted; an old ledger noted nothing.
+
+        Raises
+        ------
+        IntegrityError
+            If they are others, or the seal is missing.
+        """
+        for event in ledger.events("sealed"):
+            if {name: event[name] for name in self._sealed()} != self._sealed():
+                raise IntegrityError(
+                    f"the test part of {ledger.path.parent} or its seal is not the one that its ledger noted",
+                    f"the seal {event['seal'][:12]} of {event['rows']:,} rows",
+                    "restore the split from a copy, or start a new run",
+                )
+
+    def _sealed(self) -> dict[str, str | None]:
+        """Return what the ledger notes; ``part`` covers row numbers and salt without showing them."""
+        seal = None if self.seal is None else self.seal.to_dict()
+        part = sha256_bytes(json.dumps([_hash_rows(self._test, self.data_hash), seal]).encode())
+        return {"test_hash": self.test_hash, "part": part, "seal": None if seal is None else seal["sha256"]}
 
     def save(self, directory: Path) -> None:
         """Write ``train.npy``, ``validation.npy``, ``test.npy`` and, last, ``split.json`` with their hashes."""
@@ -82,7 +162,9 @@ class Split:
             np.save(buffer, rows, allow_pickle=False)
             write_bytes(directory / f"{name}.npy", buffer.getvalue())
         facts = {name: {"rows": len(rows), "sha256": _hash_rows(rows, self.data_hash)} for name, rows in parts.items()}
-        write_json(directory / "split.json", {"format": _FORMAT, "data_hash": self.data_hash, "parts": facts})
+        seal = None if self.seal is None else self.seal.to_dict()
+        content = {"format": _FORMAT, "data_hash": self.data_hash, "parts": facts, "seal": seal}
+        write_json(directory / "split.json", content)
 
     @classmethod
     def load(cls, directory: Path) -> Split:
@@ -97,15 +179,16 @@ class Split:
             facts = json.loads((directory / "split.json").read_text())
             loaded = [np.load(directory / f"{name}.npy", allow_pickle=False) for name in _PARTS]
             hashes = [_hash_rows(rows, facts["data_hash"]) for rows in loaded]
-            is_whole = facts["format"] == _FORMAT and all(
-                facts["parts"][name]["sha256"] == found for name, found in zip(_PARTS, hashes, strict=True)
-            )
+            seal = None if facts.get("seal") is None else Seal(**facts["seal"])
+            parts = zip(_PARTS, hashes, strict=True)
+            altered = [f"{name}.npy" for name, found in parts if facts["parts"][name]["sha256"] != found]
+            is_known = facts["format"] == _FORMAT
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise _altered(directory) from error
-        if not is_whole:
-            raise _altered(directory)
+        if altered or not is_known:
+            raise _altered(directory, altered)
         train, validation, test = loaded
-        return cls(train=train, validation=validation, data_hash=facts["data_hash"], _test=test)
+        return cls(train=train, validation=validation, data_hash=facts["data_hash"], seal=seal, _test=test)
 
 
 def make_split(dataset: Dataset, *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
@@ -146,7 +229,8 @@ def make_split(dataset: Dataset, *, validation_fraction: float, test_fraction: f
         parts[carved] = part
         pool = np.flatnonzero(parts == 0)
     train, validation, test = (np.flatnonzero(parts == part).astype(np.int64) for part in range(3))
-    return Split(train=train, validation=validation, data_hash=dataset.content_hash, _test=test)
+    seal = Seal.of(dataset, test)
+    return Split(train=train, validation=validation, data_hash=dataset.content_hash, seal=seal, _test=test)
 
 
 def _carve(dataset: Dataset, pool: Rows, fraction: float, rng: np.random.Generator, *, left: int) -> Rows:
@@ -244,9 +328,11 @@ def _hash_rows(rows: Rows, salt: str) -> str:
     return sha256_bytes(salt.encode() + np.ascontiguousarray(rows, dtype="<i8").tobytes())
 
 
-def _altered(directory: Path) -> IntegrityError:
+def _altered(directory: Path, files: Sequence[str] = ()) -> IntegrityError:
+    """Name the files that differ from their hashes in split.json; when all do, that one is the likelier culprit."""
+    named = f" ({' and '.join(files)} differs from its hash)" if 0 < len(files) < len(_PARTS) else ""
     return IntegrityError(
-        f"the split in {directory} is not the one that was written",
+        f"the split in {directory} is not the one that was written{named}",
         "train.npy, validation.npy, test.npy and split.json as they were saved",
         "restore these files or start a new run",
     )

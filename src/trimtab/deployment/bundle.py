@@ -25,6 +25,8 @@ ARTIFACT = "artifact"
 _MANIFEST = "manifest.json"
 _NEEDED = ("name", "kind", "class_names", "inputs", "outputs", "preprocessing", "model", "hashes")
 
+_OF_THE_NETWORK = ("quantization", "temperature")  # of an artifact's meta; the rest describes its input and classes
+
 
 def write_bundle(
     directory: Path,
@@ -90,7 +92,8 @@ def write_bundle(
             "versions": dict(versions),
             "golden": None if golden is None else list(golden),
             "model": {"builder": artifact.builder, "kwargs": artifact.kwargs, "variant": variant},
-            "preprocessing": {key: value for key, value in artifact.meta.items() if key != "quantization"},
+            "temperature": artifact.meta.get("temperature", 1.0),
+            "preprocessing": {key: value for key, value in artifact.meta.items() if key not in _OF_THE_NETWORK},
             "hashes": _hash_files(temporary),
         }
         write_json(temporary / _MANIFEST, {**manifest, "manifest_sha256": _hash_manifest(manifest)})

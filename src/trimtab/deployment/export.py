@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from trimtab.artifact import Artifact
 from trimtab.deployment.signature import describe_inputs, describe_outputs
 from trimtab.errors import ExportError
@@ -18,6 +20,8 @@ from trimtab.storage import write_bytes
 
 if TYPE_CHECKING:
     import onnx
+
+    from trimtab.deployment.graph import Graph
 
 
 def export_onnx(artifact: Artifact, path: Path) -> None:
@@ -54,8 +58,17 @@ def to_model(artifact: Artifact) -> onnx.ModelProto:
         raise _mismatch(artifact, str(error)) from error
     if graph.unread:
         raise _mismatch(artifact, f"hold {', '.join(map(repr, graph.unread[:5]))}, which it does not read")
+    logits = _at_temperature(graph, logits, artifact.meta.get("temperature", 1.0))
     metadata = {"class_names": json.dumps(artifact.meta["class_names"]), "builder": artifact.builder}
     return graph.to_model(describe_inputs(artifact.meta), logits, describe_outputs(artifact.meta)[0], metadata)
+
+
+def _at_temperature(graph: Graph, logits: str, temperature: float) -> str:
+    """Divide the logits by a temperature; write nothing when it is 1."""
+    if temperature == 1:
+        return logits
+    divisor = graph.constant("temperature.value", np.array(temperature, np.float32))
+    return graph.node("Div", [logits, divisor], "temperature")
 
 
 def _mismatch(artifact: Artifact, what: str) -> ExportError:

@@ -55,6 +55,7 @@ class NumpySession:
         self._threads = threads
         try:
             self._network, self._num_classes = _network(artifact), len(artifact.meta["class_names"])
+            self._temperature = _temperature(artifact.meta)
             self._prepare = _preprocessing(artifact.meta)
             self.input_names: tuple[str, ...] = tuple(spec.name for spec in describe_inputs(artifact.meta))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -79,7 +80,7 @@ class NumpySession:
         if not len(features):
             return np.empty((0, self._num_classes), np.float32)
         with _ALONE, numpy_nn.threads(self._threads), numpy_nn.inference():
-            probabilities: NDArray[np.float32] = numpy_nn.softmax(self._network(features))
+            probabilities: NDArray[np.float32] = numpy_nn.softmax(self._network(features) / self._temperature)
         return probabilities
 
 
@@ -91,6 +92,14 @@ def _network(artifact: Artifact) -> numpy_nn.Sequential:
     counters = {key: value for key, value in network.state_dict().items() if key.endswith(".num_batches_tracked")}
     network.load_state_dict(counters | artifact.arrays)  # counters count training steps: a prediction needs none
     return folding.fold(network)
+
+
+def _temperature(meta: Mapping[str, Any]) -> np.float32:
+    """Return what the logits are divided by; 1 where nothing is said."""
+    temperature = np.float32(meta.get("temperature", 1.0))
+    if not 0 < temperature < np.inf:
+        raise ValueError(f"the temperature is {temperature}; expected a number above 0")
+    return temperature
 
 
 def _preprocessing(meta: Mapping[str, Any]) -> Callable[[Feeds], NDArray[np.float32]]:

@@ -15,20 +15,26 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+_BLOCK = 2**15  # rows; a block's numbers stay in the processor's cache
 
 
-def confusion_matrix(labels: IntArray, predictions: IntArray, *, num_classes: int) -> IntArray:
+def count_cells(labels: NDArray[np.integer], predictions: NDArray[np.integer], *, num_classes: int) -> IntArray:
     """Return how often each class was taken for each: int64 [K, K], rows true, columns predicted.
 
     Parameters
     ----------
     labels, predictions
-        int64 [N], both in 0 to K - 1.
+        Integers [N], both in 0 to K - 1.
     num_classes
         K.
     """
-    pairs = labels * num_classes + predictions  # [N]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
+    cells = np.zeros(num_classes**2, np.int64)
+    for start in range(0, len(labels), _BLOCK):
+        pairs = labels[start : start + _BLOCK].astype(np.int64)
+        pairs *= num_classes
+        pairs += predictions[start : start + _BLOCK]
+        cells += np.bincount(pairs, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes)
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
@@ -43,6 +49,14 @@ def mean_of_defined(values: FloatArray) -> FloatArray:
     defined = ~np.isnan(values)
     total = np.where(defined, values, 0.0).sum(axis=-1)
     return ratio(np.asarray(total, dtype=np.float64), np.asarray(defined.sum(axis=-1), dtype=np.float64))
+
+
+def weighted_mean_of_defined(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the weighted mean over the last axis of the values that are not NaN; NaN where no weight is left."""
+    defined = ~np.isnan(values)
+    left = np.where(defined, weights, 0.0)
+    total = (np.where(defined, values, 0.0) * left).sum(axis=-1)
+    return ratio(np.asarray(total, dtype=np.float64), np.asarray(left.sum(axis=-1), dtype=np.float64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +78,7 @@ class ClassCounts:
     predicted: FloatArray
 
     @classmethod
-    def of(cls, confusion: IntArray) -> ClassCounts:
+    def of(cls, confusion: IntArray | FloatArray) -> ClassCounts:
         """Return the counts of a confusion matrix [..., K, K]."""
         matrix = confusion.astype(np.float64)
         return cls(
@@ -87,6 +101,20 @@ class ClassCounts:
     def f1(self) -> FloatArray:
         """Harmonic mean of precision and recall, 2 hits / (actual + predicted); NaN when both are empty."""
         return ratio(2 * self.hits, self.actual + self.predicted)
+
+    def take(self, classes: IntArray) -> ClassCounts:
+        """Return the counts of these classes, in this order."""
+        return ClassCounts(
+            hits=self.hits[..., classes], actual=self.actual[..., classes], predicted=self.predicted[..., classes]
+        )
+
+    def total(self) -> ClassCounts:
+        """Return the counts of all classes together, float64 [..., 1]: what a micro average is made of."""
+        return ClassCounts(
+            hits=self.hits.sum(axis=-1, keepdims=True),
+            actual=self.actual.sum(axis=-1, keepdims=True),
+            predicted=self.predicted.sum(axis=-1, keepdims=True),
+        )
 
     @property
     def union(self) -> FloatArray:

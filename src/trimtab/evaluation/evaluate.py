@@ -1,98 +1,36 @@
-"""Every figure of a classifier on labelled rows, each with its interval, as one object.
+"""Every figure of a classifier on labelled rows, each with its interval: from arrays, or from merged statistics.
 
-Plots are in `trimtab.evaluation.plots`, the comparison of two models in `trimtab.evaluation.paired`.
+Plots are in `trimtab.evaluation.plots`, the comparison of two models in `trimtab.evaluation.compare`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from trimtab.evaluation.counts import IntArray, confusion_matrix
-from trimtab.evaluation.grouped import estimate_groups
-from trimtab.evaluation.independent import estimate_rows
-from trimtab.evaluation.intervals import Estimate
-from trimtab.evaluation.metrics import check_labels, check_probabilities, row_losses
-from trimtab.evaluation.scored import Scored
+from trimtab.evaluation.class_areas import class_areas
+from trimtab.evaluation.count_estimates import class_estimates, count_estimates
+from trimtab.evaluation.grouped import grouped_counts, grouped_scores
+from trimtab.evaluation.labels import check_groups, check_labels, check_probabilities, encode, refuse_missing
+from trimtab.evaluation.multilabel import evaluate_multilabel
+from trimtab.evaluation.notes import notes_of
+from trimtab.evaluation.result import Evaluation
+from trimtab.evaluation.score_estimates import calibration_estimate, score_estimates
+from trimtab.evaluation.score_metrics import two_columns
+from trimtab.evaluation.statistics import Statistics
 
-_LARGEST_TABLE = 30  # classes listed one by one in the text
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What was measured.
-
-    Attributes
-    ----------
-    rows
-        How many rows were evaluated.
-    class_names
-        K names.
-    metrics
-        ``accuracy``, ``precision_macro``, ``recall_macro``, ``f1_macro``, ``roc_auc_macro``, ``log_loss`` (nats).
-    per_class
-        Class name -> ``precision``, ``recall``, ``f1``, ``roc_auc`` (the class against the rest).
-    support
-        Class name -> number of its rows.
-    confusion
-        int64 [K, K], rows true, columns predicted.
-    """
-
-    rows: int
-    class_names: tuple[str, ...]
-    metrics: dict[str, Estimate]
-    per_class: dict[str, dict[str, Estimate]]
-    support: dict[str, int]
-    confusion: NDArray[np.int64]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values; what is undefined is ``None``."""
-        return {
-            "rows": self.rows,
-            "class_names": list(self.class_names),
-            "metrics": _plain(self.metrics),
-            "per_class": {name: _plain(estimates) for name, estimates in self.per_class.items()},
-            "support": dict(self.support),
-            "confusion": self.confusion.tolist(),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Evaluation:
-        """Return the evaluation that `to_dict` gave."""
-        return cls(
-            rows=fields["rows"],
-            class_names=tuple(fields["class_names"]),
-            metrics=_estimates(fields["metrics"]),
-            per_class={name: _estimates(estimates) for name, estimates in fields["per_class"].items()},
-            support=dict(fields["support"]),
-            confusion=np.array(fields["confusion"], dtype=np.int64),
-        )
-
-    def to_table(self) -> str:
-        """Return the figures as aligned text: the metrics, then the classes."""
-        level = next(iter(self.metrics.values())).level
-        lines = [["metric", "value", f"{level:.0%} interval", "method"]]
-        lines += [[name, _number(e.value), _interval(e), e.method] for name, e in self.metrics.items()]
-        names = self.class_names[:_LARGEST_TABLE]
-        classes = [["class", "rows", *self.per_class[names[0]]]]
-        for name in names:
-            figures = [f"{_number(e.value)} {_interval(e)}".strip() for e in self.per_class[name].values()]
-            classes.append([name, f"{self.support[name]:,}", *figures])
-        rest = len(self.class_names) - len(names)
-        more = f"\n... and {rest} more classes" if rest else ""
-        return f"{_aligned(lines)}\n\n{_aligned(classes)}{more}"
+__all__ = ["Evaluation", "evaluate", "evaluate_statistics"]
 
 
 def evaluate(
-    labels: NDArray[np.integer],
-    probabilities: NDArray[np.floating],
+    labels: ArrayLike,
+    predictions: ArrayLike,
     *,
-    class_names: Sequence[str],
-    groups: NDArray[Any] | None = None,
+    class_names: Sequence[str] | None = None,
+    groups: ArrayLike | None = None,
     level: float = 0.95,
     seed: int = 0,
 ) -> Evaluation:
@@ -101,11 +39,13 @@ def evaluate(
     Parameters
     ----------
     labels
-        Class numbers, integers [N] in 0 to K - 1.
-    probabilities
-        float [N, K], each row summing to one. The predicted class is the first of the largest.
+        Class numbers, integers [N] in 0 to K - 1, or class names [N]; zeros and ones [N, L] when rows have several
+        labels, see `trimtab.evaluation.multilabel`.
+    predictions
+        Probabilities, float [N, K], each row summing to one; float [N], that of the second of two classes; or only
+        the predicted classes, numbers or names [N]. The class predicted is the first of the largest probability.
     class_names
-        K different names, two at least.
+        K different names, two at least; by default the numbers, or the names that occur, sorted.
     groups
         [N], anything that can be sorted: rows of the same group (patient, day, author) are not independent of each
         other. Whole groups are resampled then, and all intervals widen accordingly.
@@ -119,34 +59,94 @@ def evaluate(
     ValueError
         If the arguments do not fit together, or a value is not what it should be.
     """
-    names = _check_names(class_names, level)
-    labels = check_labels(labels, num_classes=len(names))
-    probabilities = check_probabilities(probabilities, rows=len(labels), num_classes=len(names))
-    predictions = probabilities.argmax(axis=1).astype(np.int64)
-    confusion = confusion_matrix(labels, predictions, num_classes=len(names))
-    scored = Scored(
-        labels=labels,
-        predictions=predictions,
-        probabilities=probabilities,
-        losses=row_losses(labels, probabilities),
-        confusion=confusion,
-        class_names=names,
-        level=level,
-        seed=seed,
-    )
-    if groups is None:
-        metrics, per_class = estimate_rows(scored)
+    if np.ndim(labels) == 2:
+        return evaluate_multilabel(labels, predictions, class_names=class_names, groups=groups, level=level)
+    given, answers = np.asarray(labels), np.asarray(predictions)
+    is_probability = answers.dtype.kind == "f"
+    answers = two_columns(answers) if is_probability else answers
+    names = _check_names(_names(given, answers, is_probability) if class_names is None else class_names, level)
+    numbers = _numbers(given, names)
+    units = None if groups is None else check_groups(np.asarray(groups), rows=len(numbers))
+    if is_probability:
+        probabilities = check_probabilities(answers, rows=len(numbers), num_classes=len(names))
+        statistics = Statistics.of(numbers, probabilities, class_names=names, groups=units)
     else:
-        metrics, per_class = estimate_groups(scored, _encode_groups(groups, rows=len(labels)))
-    support = {name: int(rows) for name, rows in zip(names, confusion.sum(axis=1), strict=True)}
+        chosen = _numbers(answers, names)
+        if len(chosen) != len(numbers):
+            raise ValueError(f"there are {len(numbers)} labels and {len(chosen)} predictions; expected one for each.")
+        statistics = Statistics.of_predictions(numbers, chosen, class_names=names, groups=units)
+    return evaluate_statistics(statistics, level=level, seed=seed)
+
+
+def evaluate_statistics(
+    statistics: Statistics, *, level: float = 0.95, seed: int = 0, has_calibration: bool = True
+) -> Evaluation:
+    """Return all figures of what was merged from parts; see `evaluate`.
+
+    Parameters
+    ----------
+    statistics
+        Of all rows.
+    level, seed
+        As for `evaluate`.
+    has_calibration
+        Whether the calibration error is among the figures; its interval alone takes up to a second.
+    """
+    scores, rows = statistics.scores, statistics.rows
+    notes: tuple[str, ...] = ()
+    if rows is not None and rows.groups is not None:
+        groups = np.unique(rows.groups, return_inverse=True)[1].astype(np.int64)
+        metrics, per_class = grouped_counts(statistics, rows, groups, level=level, seed=seed)
+        if scores is not None:
+            more, areas = grouped_scores(statistics, scores, rows, groups, level=level)
+            metrics, per_class = metrics | more, per_class | areas
+    else:
+        metrics = count_estimates(statistics, level=level, seed=seed)
+        per_class = class_estimates(statistics.counts, level=level)
+        if scores is not None:
+            found = class_areas(statistics)
+            more, areas = score_estimates(statistics, scores, found, level=level)
+            metrics, per_class = metrics | more, per_class | areas
+        notes = notes_of(statistics, None if scores is None else found)
+    if scores is not None and has_calibration:
+        metrics["smooth_ece"] = calibration_estimate(statistics, scores, level=level, seed=seed)
+    names, support = statistics.class_names, statistics.confusion.sum(axis=1)
     return Evaluation(
-        rows=len(labels),
+        rows=statistics.num_rows,
         class_names=names,
         metrics=metrics,
-        per_class=per_class,
-        support=support,
-        confusion=confusion,
+        per_class={name: {m: each[k] for m, each in per_class.items()} for k, name in enumerate(names)},
+        support={name: int(count) for name, count in zip(names, support, strict=True)},
+        confusion=statistics.confusion,
+        notes=notes,
+        statistics=statistics,
     )
+
+
+def _names(labels: NDArray[Any], answers: NDArray[Any], is_probability: bool) -> Sequence[str]:
+    """Return the names of classes that nobody named."""
+    if is_probability:
+        count = answers.shape[1] if answers.ndim == 2 else 0
+        is_number = labels.dtype.kind in "iub"
+        return [str(number) for number in range(count)] if is_number else [str(name) for name in np.unique(labels)]
+    encoded = encode(labels, answers)
+    return [str(name) for name in encoded.classes]
+
+
+def _numbers(labels: NDArray[Any], names: Sequence[str]) -> NDArray[np.integer]:
+    """Return class numbers [N]; names are looked up."""
+    if labels.dtype.kind in "iub" or not labels.size:
+        return check_labels(labels, num_classes=len(names))
+    refuse_missing(labels, "labels")
+    place = {name: number for number, name in enumerate(names)}
+    distinct, inverse = np.unique(labels.astype(str), return_inverse=True)
+    unknown = [name for name in distinct if name not in place]
+    if unknown:
+        raise ValueError(
+            f"the label '{unknown[0]}' is not among the classes {', '.join(names[:10])}; expected one of them; add "
+            "the class, with probabilities of zero if the model does not know it."
+        )
+    return check_labels(np.array([place[name] for name in distinct])[inverse], num_classes=len(names))
 
 
 def _check_names(class_names: Sequence[str], level: float) -> tuple[str, ...]:
@@ -159,36 +159,3 @@ def _check_names(class_names: Sequence[str], level: float) -> tuple[str, ...]:
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; expected a number between 0 and 1; give 0.95 for 95%.")
     return names
-
-
-def _encode_groups(groups: NDArray[Any], *, rows: int) -> IntArray:
-    array = np.asarray(groups)
-    if array.shape != (rows,):
-        raise ValueError(f"groups have shape {array.shape}; expected ({rows},); give one group for each label.")
-    return np.unique(array, return_inverse=True)[1].astype(np.int64)
-
-
-def _plain(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
-    return {name: estimate.to_dict() for name, estimate in estimates.items()}
-
-
-def _estimates(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Estimate]:
-    return {name: Estimate.from_dict(estimate) for name, estimate in fields.items()}
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "undefined"
-    rounds_to_all = 0.99995 <= value < 1
-    return f"{value:.6f}" if rounds_to_all else f"{value:.4f}"
-
-
-def _interval(estimate: Estimate) -> str:
-    return "" if estimate.low is None or estimate.high is None else f"[{estimate.low:.4f}, {estimate.high:.4f}]"
-
-
-def _aligned(table: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
-    )

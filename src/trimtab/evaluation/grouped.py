@@ -1,118 +1,169 @@
-"""Which interval each metric gets when only groups of rows are independent. Arguments are taken as checked."""
+"""Intervals of all metrics when only groups of rows are independent: patients, days, authors.
+
+Whole groups are resampled for what follows from counts; for areas and losses, what rows contribute is added up within
+groups first. Intervals are as wide as the number of groups allows, however many rows they have.
+
+Legend: ``N`` rows, ``K`` classes, ``G`` groups, ``R`` replicates.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.evaluation.counts import ClassCounts, FloatArray, IntArray, mean_of_defined
+from trimtab.evaluation.class_areas import ClassAreas, class_areas
+from trimtab.evaluation.count_estimates import CLASS_METRICS
+from trimtab.evaluation.count_metrics import COUNT_METRICS, LOWEST
+from trimtab.evaluation.counts import FloatArray, IntArray
+from trimtab.evaluation.group_resampling import group_replicates
 from trimtab.evaluation.intervals import Estimate, logit_interval, undefined, wilson
-from trimtab.evaluation.ranking import one_vs_rest
-from trimtab.evaluation.resampling import COUNT_METRICS, group_replicates, spread
-from trimtab.evaluation.scored import WHY_UNDEFINED, Estimates, Scored, by_class, loss_estimate, with_note
+from trimtab.evaluation.mean_interval import mean_interval
+from trimtab.evaluation.ranking import standard_error, sum_by_group
+from trimtab.evaluation.resampling import spread
+from trimtab.evaluation.score_estimates import AREAS, top_k, top_name, top_share
+from trimtab.evaluation.score_metrics import row_losses, row_ranks, row_squares
+from trimtab.evaluation.statistics import Rows, ScoreStatistics, Statistics
+from trimtab.evaluation.wording import UNDEFINED_IN_CLASS, why_undefined, with_note
+
+_RESAMPLED = "resampled groups"
+_SUMMED = "summed within groups"
 
 
-def estimate_groups(scored: Scored, groups: IntArray) -> Estimates:
-    """Return all estimates when only the groups are independent of each other.
+def grouped_counts(
+    statistics: Statistics, rows: Rows, groups: IntArray, *, level: float, seed: int
+) -> tuple[dict[str, Estimate], dict[str, list[Estimate]]]:
+    """Return the metrics of counts by name, and those of each class: name -> K estimates.
 
     Parameters
     ----------
-    scored
-        The rows.
+    statistics
+        Of the rows.
+    rows
+        That were kept.
     groups
-        int64 [N], from 0 up to the number of groups - 1, each of them present.
+        int64 [N], from 0 up to G - 1, each of them present.
+    level
+        Of the intervals.
+    seed
+        Of the resampling.
     """
-    counts, level, num_groups = scored.counts, scored.level, int(groups.max()) + 1
-    replicates, losses = _replicates(scored, groups)
-    present = _groups_with(groups, scored)
-    method = "resampled groups"
-    metrics = {
-        "accuracy": _of_groups(scored.accuracy, spread(_accuracies(replicates)), num_groups, method=method, level=level)
-    }
-    per_class: dict[str, list[Estimate]] = {}
-    for name in COUNT_METRICS:
-        values, drawn = getattr(counts, name), getattr(replicates, name)  # [K], [R, K]
-        macro = _of_groups(
-            float(mean_of_defined(values)),
-            spread(mean_of_defined(drawn)),
-            num_groups,
-            method=method,
-            level=level,
+    counts, num_groups = statistics.counts, int(groups.max()) + 1
+    drawn = group_replicates(groups, rows.labels, rows.predictions, num_classes=statistics.num_classes, seed=seed)
+    present = _groups_with(rows, groups, statistics.num_classes)
+    metrics = {}
+    for name, metric in COUNT_METRICS.items():
+        value, why = float(metric(counts)), why_undefined(name)
+        estimate = _of_groups(
+            value, spread(metric(drawn)), num_groups, _RESAMPLED, why, level=level, lowest=LOWEST.get(name, 0.0)
         )
-        metrics[f"{name}_macro"] = with_note(macro, values, scored.class_names)
-        per_class[name] = [
-            _of_groups(float(values[k]), spread(drawn[:, k]), present[name][k], method=method, level=level, metric=name)
-            for k in range(len(values))
+        of_classes = getattr(counts, name.removesuffix("_macro"), None) if name.endswith("_macro") else None
+        metrics[name] = with_note(estimate, of_classes, statistics.class_names)
+    per_class = {
+        name: [
+            _of_groups(
+                float(getattr(counts, name)[k]),
+                spread(getattr(drawn, name)[:, k]),
+                present[name][k],
+                _RESAMPLED,
+                UNDEFINED_IN_CLASS[name],
+                level=level,
+            )
+            for k in range(statistics.num_classes)
         ]
-    metrics["roc_auc_macro"], per_class["roc_auc"] = _ranking_of_groups(scored, groups, present["roc_auc"])
-    metrics["log_loss"] = loss_estimate(scored, spread(losses), method=method, units=num_groups)
-    return metrics, by_class(scored.class_names, per_class)
+        for name in CLASS_METRICS
+    }
+    return metrics, per_class
 
 
-def _ranking_of_groups(scored: Scored, groups: IntArray, present: FloatArray) -> tuple[Estimate, list[Estimate]]:
-    ranking = one_vs_rest(scored.labels, scored.probabilities, groups=groups)
-    method, level = "DeLong summed within groups", scored.level
-    per_class = [
-        _of_groups(float(area), float(error), units, method=method, level=level, metric="roc_auc")
-        for area, error, units in zip(ranking.areas, ranking.errors, present, strict=True)
+def grouped_scores(
+    statistics: Statistics, scores: ScoreStatistics, rows: Rows, groups: IntArray, *, level: float
+) -> tuple[dict[str, Estimate], dict[str, list[Estimate]]]:
+    """Return the metrics of scores by name, and the areas of each class; parameters as for `grouped_counts`."""
+    assert rows.probabilities is not None  # noqa: S101 - there are scores
+    found, num_groups = class_areas(statistics, groups), int(groups.max()) + 1
+    present = _groups_with(rows, groups, statistics.num_classes)["roc_auc"]
+    per_class = {name: _areas(name, found[name], present, level=level) for name in AREAS}
+    metrics = {}
+    for name in AREAS:
+        macro = _of_groups(
+            found[name].macro, found[name].macro_error, num_groups, _SUMMED, why_undefined(name), level=level
+        )
+        is_binary = statistics.num_classes == 2 and name == "roc_auc"
+        metrics[f"{name}_macro"] = (
+            per_class[name][1] if is_binary else with_note(macro, found[name].values, statistics.class_names)
+        )
+    k = top_k(statistics.num_classes)
+    if k:
+        hits = (row_ranks(rows.labels, rows.probabilities) < k).astype(np.float64)
+        share = top_share(scores)
+        error = standard_error((hits - share) / len(hits), groups)
+        metrics[top_name(statistics.num_classes)] = _of_groups(share, error, num_groups, _SUMMED, "", level=level)
+    metrics["log_loss"] = _mean(row_losses(rows.labels, rows.probabilities), scores.losses.mean, groups, level=level)
+    highest = 2.0 if statistics.num_classes > 2 else 1.0
+    squares = row_squares(rows.labels, rows.probabilities)
+    metrics["brier_score"] = _mean(squares, scores.squares.mean, groups, level=level, highest=highest)
+    return metrics, per_class
+
+
+def _areas(name: str, found: ClassAreas, present: FloatArray, *, level: float) -> list[Estimate]:
+    return [
+        _of_groups(float(value), float(error), units, _SUMMED, UNDEFINED_IN_CLASS[name], level=level)
+        for value, error, units in zip(found.values, found.errors, present, strict=True)
     ]
-    if len(per_class) == 2:
-        return per_class[1], per_class
-    macro = _of_groups(ranking.macro_area, ranking.macro_error, int(groups.max()) + 1, method=method, level=level)
-    return with_note(macro, ranking.areas, scored.class_names), per_class
+
+
+def _mean(losses: FloatArray, mean: float, groups: IntArray, *, level: float, highest: float = math.inf) -> Estimate:
+    """Return the interval of a mean loss from the totals of the groups."""
+    totals = sum_by_group(groups, losses - mean)
+    num_groups = len(totals)
+    error = standard_error((losses - mean) / len(losses), groups)
+    deviation = float(totals.std()) if num_groups > 1 else 0.0
+    skewness = float(np.mean((totals / deviation) ** 3)) if deviation > 0 else 0.0
+    return mean_interval(
+        mean,
+        variance=error**2 * len(losses),
+        skewness=skewness,
+        rows=len(losses),
+        level=level,
+        units=num_groups,
+        highest=highest,
+    )
 
 
 def _of_groups(
-    value: float, error: float, units: float, *, method: str, level: float, metric: str | None = None
+    value: float, error: float, units: float, method: str, why: str, *, level: float, lowest: float = 0.0
 ) -> Estimate:
-    """Return the interval of a value in [0, 1] from the spread between ``units`` groups that bear on it."""
+    """Return the interval of a value in [``lowest``, 1] from the spread between ``units`` groups that bear on it."""
     if math.isnan(value):
-        return undefined(WHY_UNDEFINED[metric] if metric else "it is for every class", level=level)
-    if 0 < value < 1 and units > 1 and error > 0:
-        return logit_interval(value, error, level=level, method=method, units=int(units))
-    estimate = wilson(value, max(units, 1), level=level)
-    return replace(estimate, method=f"{estimate.method} over groups")
+        return undefined(why, level=level)
+    share, width = (value - lowest) / (1 - lowest), 1 - lowest
+    if 0 < share < 1 and units > 1 and error > 0:
+        inside = logit_interval(share, error / width, level=level, method=method, units=int(units))
+    else:
+        inside = wilson(share, max(units, 1), level=level)
+        inside = replace(inside, method=f"{inside.method} over groups")
+    low, high = (lowest + width * end for end in (inside.low or 0.0, inside.high or 0.0))
+    return replace(inside, value=value, low=low, high=high)
 
 
-def _replicates(scored: Scored, groups: IntArray) -> tuple[ClassCounts, FloatArray]:
-    chunks = list(
-        group_replicates(
-            groups,
-            scored.labels,
-            scored.predictions,
-            scored.losses,
-            num_classes=len(scored.class_names),
-            seed=scored.seed,
-        )
-    )
-    counts = ClassCounts(
-        hits=np.concatenate([counts.hits for counts, _ in chunks]),
-        actual=np.concatenate([counts.actual for counts, _ in chunks]),
-        predicted=np.concatenate([counts.predicted for counts, _ in chunks]),
-    )
-    return counts, np.concatenate([losses for _, losses in chunks])
-
-
-def _groups_with(groups: IntArray, scored: Scored) -> dict[str, FloatArray]:
+def _groups_with(rows: Rows, groups: IntArray, num_classes: int) -> dict[str, FloatArray]:
     """Return in how many groups each class occurs [K], as each metric per class needs it."""
-    classes = range(len(scored.class_names))
-    total = int(groups.max()) + 1
 
-    def count(rows: NDArray[np.bool_]) -> float:
-        return float(len(np.unique(groups[rows])))
+    def count(chosen: NDArray[np.bool_]) -> float:
+        return float(len(np.unique(groups[chosen])))
 
-    is_label = [scored.labels == k for k in classes]
-    is_predicted = [scored.predictions == k for k in classes]
+    def counts(chosen: Sequence[NDArray[np.bool_]]) -> FloatArray:
+        return np.array([count(each) for each in chosen])
+
+    is_label = [rows.labels == k for k in range(num_classes)]
+    is_predicted = [rows.predictions == k for k in range(num_classes)]
     return {
-        "recall": np.array([count(is_label[k]) for k in classes]),
-        "precision": np.array([count(is_predicted[k]) for k in classes]),
-        "f1": np.array([count(is_label[k] | is_predicted[k]) for k in classes]),
-        "roc_auc": np.array([min(count(is_label[k]), count(~is_label[k]), total) for k in classes]),
+        "recall": counts(is_label),
+        "precision": counts(is_predicted),
+        "f1": counts([label | predicted for label, predicted in zip(is_label, is_predicted, strict=True)]),
+        "roc_auc": np.minimum(counts(is_label), counts([~label for label in is_label])),
     }
-
-
-def _accuracies(counts: ClassCounts) -> FloatArray:
-    return np.asarray(counts.hits.sum(axis=-1) / counts.actual.sum(axis=-1), dtype=np.float64)

@@ -1,201 +1,309 @@
-"""The metrics as plain functions of labels and predictions, in NumPy alone.
+"""The metrics of labels and predicted labels, as plain functions in NumPy alone.
 
 Names of arguments, their order and the averaging options are scikit-learn's, and so are the values wherever it
-defines them. Where it does not (a class without rows, a class never predicted) the value is NaN and a macro average
-goes over the remaining classes, as scikit-learn's does with ``zero_division=nan``. Classes are integers from 0 to
-K - 1. Intervals are in `trimtab.evaluation.evaluate`.
+defines them. Where it does not (a class without rows, a class never predicted, nothing to agree about) the value is
+NaN, never a silent zero, and an average goes over the remaining classes, as scikit-learn's does with
+``zero_division=nan``. Metrics of scores and probabilities are in `trimtab.evaluation.score_metrics`, intervals in
+`trimtab.evaluation.evaluate`. There are no sample weights.
+
+Labels are integers, booleans, strings, or anything else that can be sorted: [N]. Multi-label problems have a column
+of zeros and ones per label: [N, L].
 """
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from collections.abc import Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from trimtab.evaluation.counts import ClassCounts, FloatArray, IntArray, confusion_matrix, mean_of_defined
-from trimtab.evaluation.ranking import auc_with_influence
+from trimtab.evaluation.count_metrics import cohen_kappa_of, matthews_corrcoef_of
+from trimtab.evaluation.counts import (
+    ClassCounts,
+    FloatArray,
+    IntArray,
+    count_cells,
+    mean_of_defined,
+    weighted_mean_of_defined,
+)
+from trimtab.evaluation.labels import check_indicators, encode
 
-__all__ = [
-    "accuracy",
-    "check_labels",
-    "check_probabilities",
-    "confusion_matrix",
-    "f1",
-    "log_loss",
-    "precision",
-    "recall",
-    "roc_auc",
-    "row_losses",
-]
-
-_SUM_TOLERANCE = 1e-3  # half-precision softmax stays within it; logits and percentages do not
+Average = Literal["binary", "micro", "macro", "weighted", "samples"]
+_AVERAGES = ("binary", "micro", "macro", "weighted", "samples", None)
 
 
-def accuracy(y_true: IntArray, y_pred: IntArray) -> float:
+def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, *, labels: Sequence[Any] | None = None) -> IntArray:
+    """Return how often each class was taken for each: int64 [K, K], rows true, columns predicted.
+
+    Parameters
+    ----------
+    y_true, y_pred
+        Labels [N].
+    labels
+        Classes in the order of the rows and columns; by default those that occur, sorted. Rows with another label
+        are left out.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together.
+    """
+    confusion, classes = _confusion(y_true, y_pred)
+    present = _present(confusion) if labels is None else _positions(labels, classes)
+    padded = np.pad(confusion, (0, 1))  # a class that never occurs is the last, which is empty
+    return padded[np.ix_(present, present)]
+
+
+def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Return the share of rows predicted right; NaN without rows.
 
-    Misleads when classes are unequal: always answering the largest class scores its share.
+    Multi-label rows are right when all their labels are. Misleads when classes are unequal: always answering the
+    largest class scores its share.
 
     Parameters
     ----------
     y_true, y_pred
-        Class numbers, int64 [N].
+        Labels [N], or zeros and ones [N, L].
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together.
     """
-    return float(np.mean(y_true == y_pred)) if len(y_true) else float("nan")
+    true, predicted = np.asarray(y_true), np.asarray(y_pred)
+    if true.ndim == 2:
+        true, predicted = check_indicators(true, predicted)
+        return float((true == predicted).all(axis=1).mean()) if len(true) else float("nan")
+    encoded = encode(true, predicted)
+    return float((encoded.true == encoded.predicted).mean()) if len(true) else float("nan")
+
+
+def balanced_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return the mean over the classes that have rows of the share found: macro recall; NaN without rows.
+
+    Always answering one class scores 1 / K. It says nothing of how often a predicted class is right.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together.
+    """
+    return float(mean_of_defined(ClassCounts.of(_confusion(y_true, y_pred)[0]).recall))
 
 
 @overload
-def precision(y_true: IntArray, y_pred: IntArray, *, average: Literal["macro"] = ...) -> float: ...
+def precision(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    labels: Sequence[Any] | None = ...,
+    pos_label: Any = ...,
+    average: Average = ...,
+) -> float: ...
 @overload
-def precision(y_true: IntArray, y_pred: IntArray, *, average: None) -> FloatArray: ...
-def precision(y_true: IntArray, y_pred: IntArray, *, average: Literal["macro"] | None = "macro") -> float | FloatArray:
+def precision(
+    y_true: ArrayLike, y_pred: ArrayLike, *, labels: Sequence[Any] | None = ..., pos_label: Any = ..., average: None
+) -> FloatArray: ...
+def precision(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    labels: Sequence[Any] | None = None,
+    pos_label: Any = 1,
+    average: Average | None = "binary",
+) -> float | FloatArray:
     """Return how many of the rows predicted as a class are of it.
 
+    Misleads alone: a model that names one sure case and no other has precision one.
+
     Parameters
     ----------
     y_true, y_pred
-        Class numbers, int64 [N].
+        Labels [N], or zeros and ones [N, L].
+    labels
+        Classes (or columns) to report or to average over, in this order; by default all that occur, sorted.
+    pos_label
+        The class that ``"binary"`` reports.
     average
-        ``"macro"`` for the mean over the classes where it is defined, ``None`` for one value per class [K].
+        ``"binary"``: of ``pos_label``. ``"micro"``: of all rows together. ``"macro"``: mean over classes.
+        ``"weighted"``: mean weighted by the classes' rows. ``"samples"``: mean over rows (multi-label only).
+        ``None``: one value per class [K].
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together.
     """
-    return _averaged(_counts(y_true, y_pred).precision, average)
+    return _averaged("precision", y_true, y_pred, labels, pos_label, average)
 
 
 @overload
-def recall(y_true: IntArray, y_pred: IntArray, *, average: Literal["macro"] = ...) -> float: ...
+def recall(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    labels: Sequence[Any] | None = ...,
+    pos_label: Any = ...,
+    average: Average = ...,
+) -> float: ...
 @overload
-def recall(y_true: IntArray, y_pred: IntArray, *, average: None) -> FloatArray: ...
-def recall(y_true: IntArray, y_pred: IntArray, *, average: Literal["macro"] | None = "macro") -> float | FloatArray:
-    """Return how many of the rows of a class were found; parameters as for `precision`."""
-    return _averaged(_counts(y_true, y_pred).recall, average)
-
-
-@overload
-def f1(y_true: IntArray, y_pred: IntArray, *, average: Literal["macro"] = ...) -> float: ...
-@overload
-def f1(y_true: IntArray, y_pred: IntArray, *, average: None) -> FloatArray: ...
-def f1(y_true: IntArray, y_pred: IntArray, *, average: Literal["macro"] | None = "macro") -> float | FloatArray:
-    """Return the harmonic mean of precision and recall; parameters as for `precision`.
-
-    Misleads when read as a share of anything: it moves with the prevalence of the class.
-    """
-    return _averaged(_counts(y_true, y_pred).f1, average)
-
-
-@overload
-def roc_auc(y_true: IntArray, y_score: NDArray[np.floating], *, average: Literal["macro"] = ...) -> float: ...
-@overload
-def roc_auc(y_true: IntArray, y_score: NDArray[np.floating], *, average: None) -> FloatArray: ...
-def roc_auc(
-    y_true: IntArray, y_score: NDArray[np.floating], *, average: Literal["macro"] | None = "macro"
+def recall(
+    y_true: ArrayLike, y_pred: ArrayLike, *, labels: Sequence[Any] | None = ..., pos_label: Any = ..., average: None
+) -> FloatArray: ...
+def recall(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    labels: Sequence[Any] | None = None,
+    pos_label: Any = 1,
+    average: Average | None = "binary",
 ) -> float | FloatArray:
-    """Return the area under the ROC curve, each class against the rest.
+    """Return how many of the rows of a class were found; parameters and errors as for `precision`.
 
-    The probability that a random row of the class gets a higher score for it than a random other row, a tie
-    counted as one half. Misleads when positives are rare: a high area is compatible with low precision.
-
-    Parameters
-    ----------
-    y_true
-        Class numbers, int64 [N].
-    y_score
-        float [N, K]; or float [N] for two classes, the score of class 1. With K = 2 the second column decides
-        for both classes, as in scikit-learn.
-    average
-        As for `precision`; a class without rows, or with all of them, has no area.
+    Misleads alone: a model that always answers one class has recall one for it.
     """
-    scores = y_score[:, None] if y_score.ndim == 1 else y_score
-    if scores.shape[1] <= 2:
-        area, _ = auc_with_influence(y_true == 1, scores[:, -1])
-        areas = [area, area]
+    return _averaged("recall", y_true, y_pred, labels, pos_label, average)
+
+
+@overload
+def f1(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    labels: Sequence[Any] | None = ...,
+    pos_label: Any = ...,
+    average: Average = ...,
+) -> float: ...
+@overload
+def f1(
+    y_true: ArrayLike, y_pred: ArrayLike, *, labels: Sequence[Any] | None = ..., pos_label: Any = ..., average: None
+) -> FloatArray: ...
+def f1(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    labels: Sequence[Any] | None = None,
+    pos_label: Any = 1,
+    average: Average | None = "binary",
+) -> float | FloatArray:
+    """Return the harmonic mean of precision and recall; parameters and errors as for `precision`.
+
+    Misleads when compared between data sets: it moves with the prevalence of the class.
+    """
+    return _averaged("f1", y_true, y_pred, labels, pos_label, average)
+
+
+def matthews_corrcoef(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return Matthews' correlation of true and predicted classes, in [-1, 1]; NaN when either is constant.
+
+    Zero is chance whatever the classes' sizes. scikit-learn returns 0 where it is undefined.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together.
+
+    References
+    ----------
+    Matthews (1975), BBA Protein Structure 405(2). Gorodkin (2004), Computational Biology and Chemistry 28(5).
+    """
+    return float(matthews_corrcoef_of(_padded(ClassCounts.of(_confusion(y_true, y_pred)[0]))))
+
+
+def cohen_kappa(y1: ArrayLike, y2: ArrayLike) -> float:
+    """Return Cohen's kappa: agreement beyond what the classes' shares alone would give, at most 1.
+
+    NaN when both are the same constant. Moves with the prevalence of the classes.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together.
+
+    References
+    ----------
+    Cohen (1960), Educational and Psychological Measurement 20(1).
+    """
+    return float(cohen_kappa_of(_padded(ClassCounts.of(_confusion(y1, y2)[0]))))
+
+
+def _confusion(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[IntArray, Any]:
+    """Return the confusion matrix [K, K] and the classes [K], of which some may never occur."""
+    encoded = encode(np.asarray(y_true), np.asarray(y_pred))
+    return count_cells(encoded.true, encoded.predicted, num_classes=len(encoded.classes)), encoded.classes
+
+
+def _present(confusion: IntArray) -> IntArray:
+    return np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
+
+
+def _positions(labels: Sequence[Any], classes: Any) -> IntArray:
+    """Return where the labels stand among the classes; those that do not occur come after the last."""
+    place = {label: position for position, label in enumerate(classes.tolist())}
+    return np.array([place.get(label, len(classes)) for label in np.asarray(labels).tolist()], dtype=np.int64)
+
+
+def _averaged(
+    name: str, y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[Any] | None, pos_label: Any, average: str | None
+) -> float | FloatArray:
+    if average not in _AVERAGES:
+        raise ValueError(f"average is {average!r}; expected one of {', '.join(map(str, _AVERAGES))}; pick one.")
+    if np.asarray(y_true).ndim == 2:
+        return _averaged_indicators(name, np.asarray(y_true), np.asarray(y_pred), labels, average)
+    confusion, classes = _confusion(y_true, y_pred)
+    present = _present(confusion)
+    if average == "samples":
+        raise ValueError("average is 'samples', but each row has one label; expected 'macro' or another; pick one.")
+    if average == "binary":
+        _check_binary(classes[present].tolist(), pos_label)
+        chosen = _positions([pos_label], classes)
     else:
-        areas = [auc_with_influence(y_true == k, scores[:, k])[0] for k in range(scores.shape[1])]
-    return _averaged(np.array(areas), average)
+        chosen = present if labels is None else _positions(labels, classes)
+    return _average_of(name, _padded(ClassCounts.of(confusion)).take(chosen), average)
 
 
-def log_loss(y_true: IntArray, y_proba: NDArray[np.floating]) -> float:
-    """Return the mean of minus the natural logarithm of the true class's probability; NaN without rows.
-
-    Judges the probabilities themselves, not only their order; one confident mistake can dominate it.
-
-    Parameters
-    ----------
-    y_true
-        Class numbers, int64 [N].
-    y_proba
-        float [N, K], clipped to the machine epsilon of its dtype, as in scikit-learn.
-    """
-    return float(row_losses(y_true, y_proba).mean()) if len(y_true) else float("nan")
+def _padded(counts: ClassCounts) -> ClassCounts:
+    """Return the counts with a class added that never occurs."""
+    return ClassCounts(
+        hits=np.append(counts.hits, 0.0), actual=np.append(counts.actual, 0.0), predicted=np.append(counts.predicted, 0)
+    )
 
 
-def row_losses(labels: IntArray, probabilities: NDArray[np.floating]) -> FloatArray:
-    """Return the loss of each row, in nats: float64 [N]; `log_loss` is its mean."""
-    epsilon = float(np.finfo(probabilities.dtype).eps)
-    of_true_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    losses: FloatArray = -np.log(np.clip(of_true_class, epsilon, 1 - epsilon))
-    return losses
+def _average_of(name: str, counts: ClassCounts, average: str | None) -> float | FloatArray:
+    if average == "micro":
+        counts = counts.total()
+    values: FloatArray = getattr(counts, name)
+    if average is None:
+        return values
+    if average == "weighted":
+        return float(weighted_mean_of_defined(values, counts.actual))
+    return float(mean_of_defined(values))
 
 
-def check_labels(labels: NDArray[np.integer], *, num_classes: int) -> IntArray:
-    """Return the labels as int64 [N].
+def _averaged_indicators(
+    name: str, y_true: Any, y_pred: Any, labels: Sequence[Any] | None, average: str | None
+) -> float | FloatArray:
+    true, predicted = check_indicators(y_true, y_pred)
+    if average == "binary":
+        raise ValueError("average is 'binary', but rows have several labels; expected 'macro' or another; pick one.")
+    if labels is not None:
+        columns = np.asarray(labels, dtype=np.int64)
+        true, predicted = true[:, columns], predicted[:, columns]
+    axis = 1 if average == "samples" else 0
+    counts = ClassCounts(
+        hits=(true & predicted).sum(axis=axis).astype(np.float64),
+        actual=true.sum(axis=axis).astype(np.float64),
+        predicted=predicted.sum(axis=axis).astype(np.float64),
+    )
+    return _average_of(name, counts, average)
 
-    Raises
-    ------
-    ValueError
-        If they are not integers in one dimension, there are none, or one is not in 0 to ``num_classes`` - 1.
-    """
-    array = np.asarray(labels)
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+
+def _check_binary(present: list[Any], pos_label: Any) -> None:
+    if len(present) > 2:
         raise ValueError(
-            f"labels have shape {array.shape} and dtype {array.dtype}; expected integers [N]; encode the classes."
+            f"average is 'binary', but there are {len(present)} classes; expected two; give average='macro', "
+            "'weighted', 'micro' or None."
         )
-    if len(array) == 0:
-        raise ValueError("there are no rows; expected at least one label; give the rows to evaluate.")
-    if array.min() < 0 or array.max() >= num_classes:
-        raise ValueError(
-            f"labels reach from {array.min()} to {array.max()}; expected 0 to {num_classes - 1}, one number for "
-            "each class name; encode the classes in the order of the names."
-        )
-    return array.astype(np.int64, copy=False)
-
-
-def check_probabilities(probabilities: NDArray[np.floating], *, rows: int, num_classes: int) -> NDArray[np.floating]:
-    """Return the probabilities, float [N, K].
-
-    Raises
-    ------
-    ValueError
-        If the shape is not ``(rows, num_classes)``, a value is not finite or not within 0 to 1, or a row does not
-        sum to one.
-    """
-    array = np.asarray(probabilities)
-    if array.shape != (rows, num_classes) or not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(
-            f"probabilities have shape {array.shape} and dtype {array.dtype}; expected floats "
-            f"{(rows, num_classes)}: a row for each label, a column for each class; check what the model returned."
-        )
-    with np.errstate(invalid="ignore"):  # infinities of both signs in one row
-        finite = np.isfinite(array).all(axis=1)
-        in_range = ((array >= 0) & (array <= 1)).all(axis=1)
-        in_sum = np.abs(array.sum(axis=1, dtype=np.float64) - 1) <= _SUM_TOLERANCE
-    for fine, what in (
-        (finite, "hold NaN or infinity"),
-        (in_range, "lie outside 0 to 1"),
-        (in_sum, "do not sum to one"),
-    ):
-        if not fine.all():
-            raise ValueError(
-                f"probabilities {what} in {np.count_nonzero(~fine)} of {rows} rows, first in row "
-                f"{int(np.argmin(fine))}; expected softmax output; give probabilities, not logits or percentages."
-            )
-    return array
-
-
-def _counts(y_true: IntArray, y_pred: IntArray) -> ClassCounts:
-    num_classes = int(max(y_true.max(initial=0), y_pred.max(initial=0))) + 1
-    return ClassCounts.of(confusion_matrix(y_true, y_pred, num_classes=num_classes))
-
-
-def _averaged(values: FloatArray, average: Literal["macro"] | None) -> float | FloatArray:
-    return values if average is None else float(mean_of_defined(values))
+    if len(present) == 2 and pos_label not in present:
+        raise ValueError(f"pos_label is {pos_label!r}; expected one of {present}; name the class to report.")

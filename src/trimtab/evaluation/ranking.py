@@ -1,8 +1,11 @@
-"""Area under the ROC curve and how much each row moves it: one sort per side, ties counted as one half.
+"""How much each row moves the areas under the ROC and the precision-recall curve.
 
-The influence of a row is its term in DeLong's variance, so the sum of squares over rows is that variance, and
-influences of the same rows for different classes carry the covariance. Rows of a group are first added up
-(Obuchowski's extension to clustered data). No interval is computed here.
+The influence of a row is its term in the variance: for the area under the ROC curve DeLong's, for the average
+precision its derivative by the row's weight. The sum of squares over independent rows is the variance; influences of
+the same rows for different classes, or for different models, carry the covariance; rows of a group are first added up
+(Obuchowski's extension to clustered data). Where only the area and its error are wanted, `SortedScores` is faster.
+
+Legend: ``N`` rows, ``D`` distinct scores, ``m`` positives, ``n`` negatives.
 
 References
 ----------
@@ -18,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.evaluation.counts import FloatArray, IntArray, mean_of_defined
+from trimtab.evaluation.counts import FloatArray, IntArray
 
 
 def auc_with_influence(is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> tuple[float, FloatArray]:
@@ -37,89 +40,101 @@ def auc_with_influence(is_positive: NDArray[np.bool_], scores: NDArray[np.floati
         The probability that a random positive outranks a random negative, NaN when one side is empty; and the
         influences, float64 [N], which sum to zero on each side.
     """
-    positives, negatives = scores[is_positive], scores[~is_positive]
-    influence = np.zeros(len(scores))
-    m, n = len(positives), len(negatives)
-    if m == 0 or n == 0:
-        return math.nan, influence
-    positive_order, negative_order = np.argsort(positives), np.argsort(negatives)
-    positives, negatives = positives[positive_order], negatives[negative_order]
-    below = np.empty(m)  # share of negatives below each positive
-    below[positive_order] = _ranks(positives, within=negatives) / n
-    above = np.empty(n)  # share of positives above each negative
-    above[negative_order] = 1 - _ranks(negatives, within=positives) / m
-    auc = float(below.sum() / m)
-    influence[is_positive] = (below - auc) / math.sqrt(max(m * (m - 1), 1))
-    influence[~is_positive] = (above - auc) / math.sqrt(max(n * (n - 1), 1))
-    return auc, influence
+    return Ranks.of(is_positive, scores).roc_auc()
 
 
-def _ranks(values: NDArray[np.floating], *, within: NDArray[np.floating]) -> FloatArray:
-    """Return how many of the sorted ``within`` lie below each value, a tie counted as one half."""
-    lower = np.searchsorted(within, values, side="left")
-    upper = np.searchsorted(within, values, side="right")
-    return np.asarray((lower + upper) / 2, dtype=np.float64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankingErrors:
-    """The areas of each class against the rest, with standard errors.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranks:
+    """The rows in the order of their scores, once for both areas.
 
     Attributes
     ----------
-    areas, errors
-        float64 [K]; NaN for a class that has no rows or all of them.
-    macro_area, macro_error
-        The mean over the classes that have an area, and its error with their covariance.
-    pairs
-        float64 [K]: the size of a class's smaller side; so many pairs of rows share no row.
+    is_positive
+        bool [N].
+    number
+        int64 [N]: which of the distinct scores, from the lowest up, a row has.
+    positives, negatives
+        float64 [D], whole numbers of rows of each side.
     """
 
-    areas: FloatArray
-    errors: FloatArray
-    macro_area: float
-    macro_error: float
-    pairs: FloatArray
+    is_positive: NDArray[np.bool_]
+    number: IntArray
+    positives: FloatArray
+    negatives: FloatArray
+
+    @classmethod
+    def of(cls, is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Ranks:
+        """Return the ranks of bool [N] and finite float [N]."""
+        order = np.argsort(scores)
+        ordered = scores[order]
+        number = np.empty(len(scores), np.int64)
+        number[order] = np.cumsum(np.append(np.zeros(min(1, len(scores)), bool), ordered[1:] != ordered[:-1]))
+        count = int(number[order[-1]]) + 1 if len(scores) else 0
+        positives = np.bincount(number[is_positive], minlength=count).astype(np.float64)
+        return cls(
+            is_positive=is_positive,
+            number=number,
+            positives=positives,
+            negatives=np.bincount(number, minlength=count) - positives,
+        )
+
+    def roc_auc(self) -> tuple[float, FloatArray]:
+        """Return what `auc_with_influence` does."""
+        m, n = self.positives.sum(), self.negatives.sum()
+        if not m or not n:
+            return math.nan, np.zeros(len(self.number))
+        below = (np.cumsum(self.negatives) - self.negatives / 2) / n  # [D] share of negatives below a positive
+        above = 1 - (np.cumsum(self.positives) - self.positives / 2) / m  # share of positives above a negative
+        area = float(np.einsum("i,i->", self.positives, below) / m)
+        return area, self._of_rows(
+            (below - area) / math.sqrt(max(m * (m - 1), 1)), (above - area) / math.sqrt(max(n * (n - 1), 1))
+        )
+
+    def average_precision(self) -> tuple[float, FloatArray]:
+        """Return the average precision, NaN without a positive, and the influence of each row, float64 [N]."""
+        m = self.positives.sum()
+        if not m:
+            return math.nan, np.zeros(len(self.number))
+        found = m - np.cumsum(self.positives) + self.positives  # [D] positives at or above
+        taken = found + self.negatives.sum() - np.cumsum(self.negatives) + self.negatives
+        value = float(np.einsum("i,i->", self.positives, found / taken) / m)
+        loss = np.cumsum(self.positives * found / taken**2)  # to the positives at or below, by one more negative
+        gain = np.cumsum(self.positives / taken) - loss
+        return value, self._of_rows((found / taken + gain - value) / m, -loss / m)
+
+    def _of_rows(self, of_positives: FloatArray, of_negatives: FloatArray) -> FloatArray:
+        influence: FloatArray = np.where(self.is_positive, of_positives[self.number], of_negatives[self.number])
+        return influence
 
 
-def one_vs_rest(
-    labels: IntArray, probabilities: NDArray[np.floating], *, groups: IntArray | None = None
-) -> RankingErrors:
-    """Return the one-vs-rest areas and their standard errors.
+def standard_error(influence: FloatArray, groups: IntArray | None = None) -> float:
+    """Return the first of what `error_and_lean` returns."""
+    return error_and_lean(influence, groups)[0]
+
+
+def error_and_lean(influence: FloatArray, groups: IntArray | None = None) -> tuple[float, float]:
+    """Return the standard error from the influence of each row, and the lean; the same bits in any order of the rows.
+
+    The lean to low values is minus the sum of the cubes over the 1.5th power of the sum of the squares.
 
     Parameters
     ----------
-    labels
-        int64 [N].
-    probabilities
-        float [N, K]; with K = 2 the second column decides for both classes.
+    influence
+        float64 [N].
     groups
         int64 [N], from 0 up to the number of groups - 1; rows of a group are not independent.
     """
-    num_classes = probabilities.shape[1]
-    areas, errors = np.full(num_classes, np.nan), np.full(num_classes, np.nan)
-    total = np.zeros(len(labels))  # influence on the sum of the areas
-    for k in range(num_classes):
-        if num_classes == 2 and k == 0:
-            continue
-        areas[k], influence = auc_with_influence(labels == k, probabilities[:, k])
-        errors[k] = _standard_error(influence, groups)
-        total += influence
-    if num_classes == 2:
-        areas[0], errors[0], total = areas[1], errors[1], 2 * total
-    support = np.bincount(labels, minlength=num_classes).astype(np.float64)
-    errors[np.isnan(areas)] = np.nan
-    return RankingErrors(
-        areas=areas,
-        errors=errors,
-        macro_area=float(mean_of_defined(areas)),
-        macro_error=_standard_error(total, groups) / max(int(np.count_nonzero(~np.isnan(areas))), 1),
-        pairs=np.minimum(support, len(labels) - support),
-    )
+    if groups is not None:
+        influence = sum_by_group(groups, influence)
+    influence = np.sort(influence)
+    squares = influence * influence
+    variance = float(squares.sum())
+    lean = -float((squares * influence).sum()) / variance**1.5 if variance > 0 else 0.0
+    correction = 1.0 if groups is None else len(influence) / max(len(influence) - 1, 1)
+    return math.sqrt(variance * correction), lean
 
 
-def _standard_error(influence: FloatArray, groups: IntArray | None) -> float:
-    if groups is None:
-        return float(np.linalg.norm(influence))
-    of_groups = np.bincount(groups, weights=influence)
-    return float(np.linalg.norm(of_groups)) * math.sqrt(len(of_groups) / max(len(of_groups) - 1, 1))
+def sum_by_group(groups: IntArray, values: FloatArray) -> FloatArray:
+    """Return the sum of the values of each group: float64 [G]; the same bits in any order of the rows."""
+    order = np.lexsort((values, groups))
+    return np.bincount(groups[order], weights=values[order]).astype(np.float64)

@@ -11,9 +11,10 @@ import re
 
 from markupsafe import Markup
 
-from trimtab.evaluation.plots import ACCENT, GRID, INK, MUTED
+from trimtab.evaluation.plots import ACCENT, GRID, INK, MUTED, PAPER
 
-_TONES = {INK: "--ink", MUTED: "--muted", GRID: "--rule", ACCENT: "--plot"}
+_TONES = {INK: "--ink", MUTED: "--muted", GRID: "--rule", ACCENT: "--plot", PAPER: "--paper"}
+_WIDE = 400  # points
 
 
 def inline_svg(text: str, *, name: str, title: str) -> Markup:
@@ -34,7 +35,7 @@ def inline_svg(text: str, *, name: str, title: str) -> Markup:
         If the text holds no ``<svg>`` element.
     """
     found = re.search(r"<svg\b[^>]*>(.*)</svg>", text, re.DOTALL)
-    box = re.search(r'<svg\b[^>]*\bviewBox="([-\d. ]+)"', text)
+    box = _view_box(text)
     if not found or not box:
         raise ValueError(f"the plot {name} holds no svg element with a viewBox; expected one; draw it again.")
     content = re.sub(r"<(metadata|style|script)\b.*?</\1>", "", found.group(1), flags=re.DOTALL)
@@ -43,8 +44,19 @@ def inline_svg(text: str, *, name: str, title: str) -> Markup:
     content = re.sub(r'href="#([^"]*)"', rf'href="#{name}-\1"', content)
     for tone, variable in _TONES.items():
         content = content.replace(f": {tone}", f": var({variable})")
-    opening = Markup('<svg viewBox="{}" role="img" aria-label="{}" class="plot">').format(box.group(1), title)
+    opening = Markup('<svg viewBox="{}" role="img" aria-label="{}" class="plot">').format(box, title)
     return opening + Markup(content) + Markup("</svg>")  # were a script left in it, the page forbids scripts
+
+
+def is_wide(text: str) -> bool:
+    """Return whether the plot is too wide to stand beside another one."""
+    box = _view_box(text)
+    return box is not None and float(box.split()[2]) > _WIDE
+
+
+def _view_box(text: str) -> str | None:
+    found = re.search(r'<svg\b[^>]*\bviewBox="([-\d. ]+)"', text)
+    return found.group(1) if found else None
 
 
 def png_data(content: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from trimtab.errors import InputError, IntegrityError
 
-PLOTS = ("confusion", "roc", "learning_curves")
+PLOTS = ("confusion", "classes", "roc", "precision_recall", "reliability", "scores", "learning_curves")
 _LARGEST_PICTURE = 2_000_000  # bytes; a page that is mailed stays small
 
 

@@ -20,13 +20,37 @@ _MOST_CELLS = 14  # of a row that was predicted wrong
 _PLOTS = {
     "confusion": (
         "What was taken for what",
-        "A row is a true class, a column what the model said. Right answers lie on the diagonal; the stronger the "
-        "color of a cell, the larger its share of the row.",
+        "A row is a true class, a column what the model said. Right answers are blue, on the diagonal; mistakes are "
+        "orange. The stronger the color, the larger the share of the row; mistakes are drawn stronger than their "
+        "share, so that rare ones can be seen.",
+    ),
+    "classes": (
+        "How well each class is known",
+        "The weakest first. F1 is high only when most of a class is found and most of what is named so is right. The "
+        "line is where the true value lies, 95 times in 100: the fewer examples of a class, the longer.",
     ),
     "roc": (
         "Finding more against crying wolf",
         "Each curve asks one class against the rest. The closer it comes to the upper left corner, the more of the "
-        "class is found before others are mistaken for it.",
+        "class is found before others are mistaken for it. Guessing gives the dashed line. Shaded: where the true "
+        "curve of the worst class lies at each place, 95 times in 100.",
+    ),
+    "precision_recall": (
+        "Finding more against being wrong more often",
+        "The more of a class is to be found (to the right), the more of what is named so is wrong (downward). This "
+        "tells more than the curves of hits and false alarms where a class is rare. Guessing gives the dashed line, "
+        "which is the class's share of all examples.",
+    ),
+    "reliability": (
+        "Whether its probabilities can be taken at their word",
+        "On the dashed line, what is said with 80% is right 80 times in 100. Below it the model is too sure of "
+        "itself, above it not sure enough. The strip shows how often each probability was given; the dot is all "
+        "examples together.",
+    ),
+    "scores": (
+        "How sure it was",
+        "How probabilities are spread, each group of examples for itself, however small. The less the two overlap, the "
+        "better a probability tells one group from the other.",
     ),
     "learning_curves": (
         "How it learned",
@@ -96,7 +120,7 @@ def _view(found: RunFiles, name: str) -> dict[str, Any]:
         "limits": [_limit(line) for line in limits],
         "accuracy": wording.accuracy_sentence(metrics, found.metrics.get("rows")),
         "chance": wording.chance_sentence(found.metrics.get("support", {})),
-        "opened": wording.opened_sentence(len(found.events_named("test_opened"))),
+        "opened": wording.opened_sentence(found.events_named("test_opened")),
         "figures": [_figure(key, metrics[key]) for key in wording.METRICS if key in metrics],
         "plots": _plots(found),
         "mistakes": [_mistake(mistake, found.pictures) for mistake in found.mistakes],
@@ -144,7 +168,7 @@ def _limit(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def _figure(name: str, estimate: Mapping[str, Any]) -> dict[str, Any]:
     label, meaning = wording.METRICS[name]
-    has_bar = name != "log_loss" and estimate.get("value") is not None and estimate.get("low") is not None
+    has_bar = name not in wording.NUMBERS and estimate.get("value") is not None and estimate.get("low") is not None
     return {
         "label": label,
         "meaning": meaning,
@@ -156,10 +180,15 @@ def _figure(name: str, estimate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plots(found: RunFiles) -> list[dict[str, Any]]:
-    from trimtab.report.drawings import inline_svg
+    from trimtab.report.drawings import inline_svg, is_wide
 
     return [
-        {"name": name, "title": title, "caption": caption, "svg": inline_svg(text, name=name, title=title)}
+        {
+            "title": title,
+            "caption": caption,
+            "svg": inline_svg(text, name=name, title=title),
+            "is_wide": is_wide(text),
+        }
         for name, (title, caption) in _PLOTS.items()
         if (text := found.plots.get(name)) is not None
     ]

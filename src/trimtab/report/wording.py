@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 LIMITS = {
@@ -13,6 +13,8 @@ LIMITS = {
 }
 METRICS = {
     "accuracy": ("Accuracy", "how many of all examples are named right"),
+    "top_3_accuracy": ("Top-3 accuracy", "how often the right answer is among the three likeliest"),
+    "top_5_accuracy": ("Top-5 accuracy", "how often the right answer is among the five likeliest"),
     "recall_macro": ("Recall", "how much of a class is found; every class counts the same"),
     "precision_macro": ("Precision", "how often a named class is the right one; every class counts the same"),
     "f1_macro": ("F1", "precision and recall in one figure; every class counts the same"),
@@ -20,8 +22,19 @@ METRICS = {
         "ROC AUC",
         "how often an example of a class is ranked above one of another class; 50% is chance",
     ),
+    "average_precision_macro": (
+        "Average precision",
+        "how clean the top of the list of likeliest examples of a class is; chance is the share of the class",
+    ),
+    "matthews_corrcoef": ("Matthews correlation", "how far answers go with the truth; 0 is chance, 1 is perfect"),
     "log_loss": ("Log loss", "how far the probabilities are off; 0 is perfect, confident mistakes cost most"),
+    "brier_score": ("Brier score", "the same in squares: a confident mistake costs a bounded amount; 0 is perfect"),
+    "smooth_ece": (
+        "Calibration error",
+        "how far the stated confidence is from the share that turns out right, on average; 0% is perfect",
+    ),
 }
+NUMBERS = ("log_loss", "brier_score", "matthews_corrcoef")  # the others are shares
 
 
 def number(value: float) -> str:
@@ -65,10 +78,10 @@ def plain(value: Any) -> str:
 
 
 def figure(name: str, value: float | None) -> str:
-    """Return a metric's value: shares as percentages, losses as numbers."""
+    """Return a metric's value: shares as percentages, losses and correlations as numbers."""
     if value is None:
         return "undefined"
-    return number(value) if name == "log_loss" else percent(value)
+    return number(value) if name in NUMBERS else percent(value)
 
 
 def interval(name: str, estimate: Mapping[str, Any]) -> str:
@@ -129,7 +142,7 @@ def accuracy_sentence(metrics: Mapping[str, Any], rows: int | None) -> str:
         text += (
             f" Another sample of the same kind could have said a little more or less: the true share lies between "
             f"{percent(accuracy['low'])} and {percent(accuracy['high'])}, and such a range holds it "
-            f"{accuracy.get('level', 0.95):.0%} of the time."
+            f"{percent(accuracy.get('level', 0.95))} of the time."
         )
     return text
 
@@ -143,15 +156,27 @@ def chance_sentence(support: Mapping[str, int]) -> str:
     return f"For comparison: always answering “{name}” would be right {percent(rows / total)} of the time."
 
 
-def opened_sentence(openings: int) -> str:
-    """Return how often the test rows were opened and what that does to the figures."""
-    if openings == 0:
+def opened_sentence(openings: Sequence[Mapping[str, Any]]) -> str:
+    """Return how often the test rows were looked at and what that does to the figures."""
+    if not openings:
         return "There is no record that the sealed test rows were opened."
-    if openings == 1:
-        return "The test rows were sealed from the start and opened once, for the delivered model: they chose nothing."
+    measured = [event for event in openings if event.get("caller") != "trimtab compare"] or list(openings)
+    last = measured[-1]
+    number, others = int(last.get("opening", len(measured))), list(last.get("others", ()))
+    level = f"{100 * float(last['level']):.4g}%" if "level" in last else ""
+    if number == 1:
+        text = (
+            "The test rows were sealed from the start and looked at for the delivered model alone: they chose nothing."
+        )
+        return f"{text} Ranges are at {level}, so that later looks can be afforded." if level else text
+    also = f", also in {', '.join(others[:3])}{' and others' if len(others) > 3 else ''}" if others else ""
+    text = f"This is look number {number} at the same test rows{also}."
+    if not level:
+        return f"{text} Figures seen before a choice was made flatter the model; read the ranges as too narrow."
     return (
-        f"The test rows were opened {openings} times. Figures that were looked at before a choice was made flatter "
-        "the model; read the intervals as too narrow."
+        f"{text} Whoever looks often and keeps the best keeps luck along with it, so ranges widen with each look: "
+        f"they are at {level} here, and those of all looks together hold 95% of the time. That is no help against "
+        "settings that were chosen by what earlier looks showed."
     )
 
 

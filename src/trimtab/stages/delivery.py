@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from trimtab.artifact import Artifact
 from trimtab.budget import Cost, Verdict
 from trimtab.compression import Measured, accept, int8_artifact, quantize_int8
-from trimtab.console import describe_size
+from trimtab.console import describe_look, describe_size
 from trimtab.data import Dataset, Split
 from trimtab.deployment import ParityReport, Predictor, export_onnx, parity, write_bundle
 from trimtab.deployment.server_check import golden_answer
 from trimtab.deployment.session import Session
 from trimtab.evaluation import Evaluation, Latency, compare_accuracy, evaluate, measure_latency, peak_memory_megabytes
+from trimtab.evaluation.opening import level_of_look
 from trimtab.machine import package_versions
+from trimtab.stages.calibration import Calibrated
 from trimtab.stages.job import Features, Job, raw_inputs, raw_row
 from trimtab.stages.page import write_evaluation_files, write_run_summary
 from trimtab.storage import sha256_file, write_json
@@ -67,18 +69,16 @@ class Candidate:
         return Measured(variant=self.variant, megabytes=self.megabytes, milliseconds_p95=self.latency.p95_ms)
 
 
-def export_candidates(job: Job, dataset: Dataset, artifact: Artifact, features: Features) -> list[Candidate]:
+def export_candidates(job: Job, dataset: Dataset, calibrated: Calibrated, features: Features) -> list[Candidate]:
     """Export the float model, check it against the trained one, and make the int8 model from it."""
-    from trimtab.training.stepper import predict_probabilities
-
+    artifact = calibrated.artifact
     float_path = job.directory.compression / "float32" / "model.onnx"
     float_path.parent.mkdir(parents=True, exist_ok=True)
     export_onnx(artifact, float_path)
     validation = raw_inputs(dataset, features.validation_rows)
     exported = predictor_of(artifact, float_path, job.facts.threads).predict_proba(validation)
-    plan = job.plan
-    native = predict_probabilities(artifact, features.validation, engine=str(plan.engine), threads=plan.threads or 1)
-    report = parity(native, exported, dataset.labels[features.validation_rows])
+    labels = dataset.labels[features.validation_rows]
+    report = parity(calibrated.probabilities, exported, labels, tolerance=calibrated.tolerance)
     job.console.stage(
         "export",
         f"float32, {describe_size(float_path.stat().st_size / 1e6)}; largest difference from the trained model "
@@ -136,9 +136,10 @@ def _original(dataset: Dataset, row: int) -> Any:
     return dataset.images[row] if dataset.images is not None else raw_row(dataset, row)
 
 
-def choose(job: Job, candidates: list[Candidate], features: Features) -> Candidate:
+def choose(job: Job, dataset: Dataset, candidates: list[Candidate], features: Features) -> Candidate:
     """Deliver int8 when it is smaller and the guard on the validation rows passes, or the budget needs it."""
     labels = features.validation.labels
+    groups = None if dataset.groups is None else dataset.groups[features.validation_rows]
     base = candidates[0]
     table = [_table_row(base, labels)]
     delivered, reason = base, "the only candidate"
@@ -146,7 +147,7 @@ def choose(job: Job, candidates: list[Candidate], features: Features) -> Candida
         decision = accept(
             base.measured,
             candidate.measured,
-            compare_accuracy(labels, base.probabilities, candidate.probabilities),
+            compare_accuracy(labels, base.probabilities, candidate.probabilities, groups=groups),
             budget=job.plan.budget,
             max_drop_points=job.plan.max_drop,
         )
@@ -176,13 +177,31 @@ def _table_row(candidate: Candidate, labels: NDArray[np.int64]) -> dict[str, Any
 
 def measure(job: Job, dataset: Dataset, split: Split, artifact: Artifact, delivered: Candidate) -> Evaluation:
     """Open the sealed test rows and measure the delivered file on them, once."""
-    rows = split.open_test(job.ledger, caller="trimtab run", artifact_hash=artifact.sha256)
+    rows, look = split.open_test(
+        dataset,
+        job.ledger,
+        caller="trimtab run",
+        model=sha256_file(delivered.path),
+        level_of=level_of_look,
+        neighbours=job.directory.neighbours(),
+    )
+    for text in look.warnings:
+        job.warn(text)
     probabilities = predictor_of(artifact, delivered.path, job.facts.threads).predict_proba(raw_inputs(dataset, rows))
     groups = None if dataset.groups is None else dataset.groups[rows]
     evaluation = evaluate(
-        dataset.labels[rows], probabilities, class_names=dataset.class_names, groups=groups, seed=job.plan.seed
+        dataset.labels[rows],
+        probabilities,
+        class_names=dataset.class_names,
+        groups=groups,
+        level=level_of_look(look.number),
+        seed=job.plan.seed,
     )
     job.console.stage("evaluate", f"the delivered file on {len(rows):,} test rows, opened now")
+    if look.number > 1:
+        job.console.note(describe_look(look.number, look.others))
+    for note in evaluation.notes:
+        job.warn(note)
     write_evaluation_files(job, dataset, rows, probabilities, evaluation)
     return evaluation
 
@@ -226,7 +245,9 @@ def deliver(job: Job, artifact: Artifact, delivered: Candidate, evaluation: Eval
         variant=delivered.variant,
         verdict=verdict.word,
         cost=cost.to_dict(),
+        model_sha256=sha256_file(job.directory.bundle / "model.onnx"),
         metrics_sha256=sha256_file(job.directory.evaluation / "metrics.json"),
+        predictions_sha256=sha256_file(job.directory.evaluation / "predictions.csv"),
     )
     return cost, verdict
 

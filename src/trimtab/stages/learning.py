@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trimtab.training.probe import Probe
     from trimtab.training.watch import HistoryRow
 
-_FIXED_SECONDS = 4.0  # export, calibration, latency and plots of a small model
+_FIXED_SECONDS = 5.0  # export, calibration, latency, intervals and plots of a small model
 _EVALUATION_MACS = 50e9  # per second and thread, in batches
 _ROW_SECONDS, _NUMPY_ROW_SECONDS = 2e-5, 2e-4  # what a row costs besides, and more if NumPy computes it
 
@@ -87,6 +87,7 @@ def divide(job: Job, dataset: Dataset) -> Split:
     directory = job.directory.data / "split"
     if (directory / "split.json").exists():  # written last
         split = Split.load(directory)
+        split.check_sealed(job.ledger)
     else:
         split = make_split(
             dataset,
@@ -95,6 +96,7 @@ def divide(job: Job, dataset: Dataset) -> Split:
             seed=job.plan.seed,
         )
         split.save(directory)
+    split.note_seal(job.ledger)
     job.console.stage(
         "split", f"{len(split.train):,} train, {len(split.validation):,} validation, {split.test_count:,} test (sealed)"
     )

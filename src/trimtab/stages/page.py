@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from trimtab.data import Dataset, Split
 from trimtab.evaluation import Evaluation
+from trimtab.evaluation.calibration import Reliability
+from trimtab.evaluation.plots import plot_evaluation, plot_learning_curves
+from trimtab.evaluation.statistics import predicted_classes, reliability_of
+from trimtab.evaluation.temperature import apply_temperature
 from trimtab.machine import describe_machine
 from trimtab.stages.job import Job, describe_data, raw_row
 from trimtab.storage import write_json, write_text
@@ -26,17 +30,27 @@ def write_evaluation_files(
     job: Job, dataset: Dataset, rows: NDArray[np.int64], probabilities: NDArray[np.float32], evaluation: Evaluation
 ) -> None:
     """Write metrics.json, predictions.csv, the plots and the worst mistakes of these rows."""
-    from trimtab.evaluation.plots import plot_confusion, plot_learning_curves, plot_roc
-
     directory = job.directory.evaluation
     write_json(directory / "metrics.json", evaluation.to_dict())
     names = [dataset.row_names[int(row)] for row in rows]
     labels = [dataset.class_names[int(label)] for label in dataset.labels[rows]]
-    write_text(directory / "predictions.csv", predictions_csv(names, probabilities, dataset.class_names, labels))
-    plot_confusion(evaluation, directory / "confusion.svg")
-    plot_roc(dataset.labels[rows], probabilities, dataset.class_names, directory / "roc.svg")
+    groups = None if dataset.groups is None else [str(group) for group in dataset.groups[rows]]
+    text = predictions_csv(names, probabilities, dataset.class_names, labels, groups)
+    write_text(directory / "predictions.csv", text)
+    before = _before_calibration(job, dataset.labels[rows], probabilities)
+    plot_evaluation(evaluation, directory, before=before)
     plot_learning_curves(_read_history(job.directory.history), directory / "learning_curves.svg")
     _write_mistakes(directory, dataset, rows, probabilities)
+
+
+def _before_calibration(job: Job, labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Reliability | None:
+    """Return what the confidences would be without the temperature that was kept, if one was."""
+    events = job.ledger.events("calibrated")
+    temperature = float(events[-1]["temperature"]) if events else 1.0
+    if temperature == 1:
+        return None
+    before = apply_temperature(probabilities, 1 / temperature)
+    return reliability_of(labels, before, predicted_classes(before))
 
 
 def predictions_csv(
@@ -44,17 +58,21 @@ def predictions_csv(
     probabilities: NDArray[np.float32],
     class_names: tuple[str, ...],
     labels: list[str] | None = None,
+    groups: list[str] | None = None,
 ) -> str:
-    """Return CSV text: name, label (when known), prediction, and a column ``p_<class>`` per class."""
+    """Return CSV text: name, label and group (when known), prediction, and a column ``p_<class>`` per class.
+
+    Probabilities have as many digits as float32 holds.
+    """
     text = io.StringIO()
     writer = csv.writer(text)
-    header = ["name", *(["label"] if labels else []), "prediction", *(f"p_{name}" for name in class_names)]
-    writer.writerow(header)
+    known_columns = {"label": labels, "group": groups}
+    known = {column: values for column, values in known_columns.items() if values}
+    writer.writerow(["name", *known, "prediction", *(f"p_{name}" for name in class_names)])
     chosen = probabilities.argmax(1)
     for index, name in enumerate(names):
-        known = [labels[index]] if labels else []
-        values = [f"{value:.6g}" for value in probabilities[index]]
-        writer.writerow([name, *known, class_names[chosen[index]], *values])
+        shares = [f"{value:.9g}" for value in probabilities[index]]
+        writer.writerow([name, *(values[index] for values in known.values()), class_names[chosen[index]], *shares])
     return text.getvalue()
 
 
@@ -68,8 +86,8 @@ def _read_history(path: Path) -> list[dict[str, float]]:
 def _write_mistakes(
     directory: Path, dataset: Dataset, rows: NDArray[np.int64], probabilities: NDArray[np.float32]
 ) -> None:
-    """Write the rows whose wrong class had the highest probability, pictures beside them."""
-    from trimtab.report import save_picture
+    """Write the rows whose wrong class had the highest probability; pictures beside them and together on a sheet."""
+    from trimtab.report.pictures import save_mistakes, save_picture
 
     chosen = probabilities.argmax(1)
     wrong = np.flatnonzero(chosen != dataset.labels[rows])
@@ -90,6 +108,8 @@ def _write_mistakes(
             entry["row"] = {name: None if value != value else value for name, value in raw_row(dataset, row).items()}
         entries.append(entry)
     write_json(directory / "mistakes.json", entries)
+    if dataset.images is not None and entries:
+        save_mistakes([dataset.images[int(rows[index])] for index in worst], entries, directory / "mistakes.png")
 
 
 def prepare_page() -> None:
