@@ -157,6 +157,10 @@ def smooth_ece_interval(reliability: Reliability, *, level: float, seed: int) ->
     whose miscalibration is a multiple of the observed curve; the multiple 0 is a test of perfect calibration that
     decides whether 0 is inside. The value itself is not corrected, so it may lie near the upper end.
 
+    Simulated coverage of 95% lay between 93.5 and 97% for calibrated models and for errors well above the noise.
+    Smaller ones, which noise hides (the lower end is 0 or close to it), are held in 97 to 100% of the cases. With
+    fewer than about 25 hits or errors it is a cautious guess from their number.
+
     Parameters
     ----------
     reliability

@@ -17,6 +17,7 @@ from trimtab.evaluation.mean_interval import leans_too_far
 from trimtab.evaluation.sorted_scores import Areas
 from trimtab.evaluation.statistics import Statistics
 
+_FEW_ERRORS = 5
 _FEW_ROWS = 15  # of a class
 _FEW_OUTCOMES = 25  # errors or hits that calibration is seen by
 _MOST_NAMED = 3
@@ -32,12 +33,21 @@ def notes_of(statistics: Statistics, areas: dict[str, ClassAreas] | None) -> tup
     areas
         As `class_areas` returns them; ``None`` without scores.
     """
-    notes = [_few_rows(statistics)]
+    notes = [_few_errors(statistics), _few_rows(statistics)]
     if areas is not None and statistics.scores is not None:
         notes += [_areas(name, found, statistics.class_names) for name, found in areas.items()]
         notes += [_losses("log_loss", statistics.scores.losses), _losses("brier_score", statistics.scores.squares)]
         notes.append(_calibration(statistics))
     return tuple(note for note in notes if note)
+
+
+def _few_errors(statistics: Statistics) -> str:
+    """Return a note on Wilson's interval where hardly a row is wrong, or right."""
+    right = int(np.trace(statistics.confusion))
+    if min(right, statistics.num_rows - right) >= _FEW_ERRORS:
+        return ""
+    what = "wrong" if right > statistics.num_rows / 2 else "right"
+    return f"accuracy: fewer than {_FEW_ERRORS} rows are {what}; intervals of 95% hold it in 88 to 99% of the cases"
 
 
 def _few_rows(statistics: Statistics) -> str:
@@ -50,7 +60,7 @@ def _few_rows(statistics: Statistics) -> str:
     return (
         "precision, recall, f1, balanced_accuracy, precision_macro, recall_macro, f1_macro, matthews_corrcoef, "
         f"cohen_kappa: fewer than {_FEW_ROWS} rows are of {named} or predicted so; such figures take few values, and "
-        "intervals of 95% hold them in 90 to 99% of the cases"
+        "intervals of 95% hold them in 73 to 100% of the cases"
     )
 
 
