@@ -33,7 +33,8 @@ from trimtab.deployment import Predictor
 from trimtab.deployment.session import Session, import_onnxruntime
 from trimtab.evaluation import compare_accuracy, peak_memory_megabytes, upper_bound_of_drop
 from trimtab.machine import describe_machine, package_versions
-from trimtab.pipeline import Run, open_run, prepare
+from trimtab.opened import open_run
+from trimtab.pipeline import Run, prepare
 from trimtab.storage import write_json
 
 RESULTS = Path(__file__).parent / "results" / "quantize.json"

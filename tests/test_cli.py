@@ -3,12 +3,15 @@
 import json
 import socket
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from trimtab.artifact import Artifact
 from trimtab.cli import main
+from trimtab.ledger import Ledger
 
 
 @pytest.fixture
@@ -58,7 +61,9 @@ def test_help_shows_every_verb_and_an_example(trimtab):
         assert word in result.stdout
 
 
-@pytest.mark.parametrize("verb", ["run", "plan", "evaluate", "compare", "predict", "serve", "report", "check"])
+@pytest.mark.parametrize(
+    "verb", ["run", "train", "range-test", "plan", "evaluate", "compare", "predict", "serve", "report", "check"]
+)
 def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit) as left:
         main([verb, "--help"])
@@ -68,8 +73,8 @@ def test_every_verb_explains_itself(verb, capsys):
 
 def test_a_misspelt_verb_suggests_the_nearest(fails):
     assert fails("rum", "digits") == (
-        "there is no verb 'rum'; expected one of run, plan, evaluate, compare, predict, serve, report, check; "
-        "did you mean 'run'? pick one."
+        "there is no verb 'rum'; expected one of run, train, range-test, plan, evaluate, compare, predict, serve, "
+        "report, check; did you mean 'run'? pick one."
     )
 
 
@@ -234,6 +239,44 @@ def test_plan_prints_a_plan_that_run_takes(trimtab, people_csv, tmp_path):
     again = trimtab("run", tmp_path / "my.toml", "--out", tmp_path / "run")
     assert again.returncode == 0, again.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_train_stops_before_the_test_rows_and_run_goes_on_from_there(trimtab, tmp_path):
+    directory = tmp_path / "wine"
+    done = trimtab("train", "wine", "--steps", "40", "--minutes", "1", "--out", directory, "--json")
+    assert done.returncode == 0, done.stderr
+    summary, out = json.loads(done.stdout.splitlines()[-1]), done.stdout
+    assert summary["run"] == str(directory)
+    assert 0 <= summary["validation"]["accuracy"]["low"] < summary["validation"]["accuracy"]["value"] <= 1
+    assert "the test rows are still sealed" in out
+    assert (directory / "evaluation" / "learning_curves.svg").exists()
+    assert not Ledger(directory / "ledger.jsonl").events("test_opened")
+    weights = Artifact.load(directory / "model").sha256
+    assert trimtab("run", directory / "plan.toml", "--resume").returncode == 0
+    assert Artifact.load(directory / "model").sha256 == weights
+    assert len(Ledger(directory / "ledger.jsonl").events("test_opened")) == 1
+
+
+def test_a_range_test_suggests_a_rate_below_those_that_diverge(trimtab, tmp_path):
+    done = trimtab("range-test", "wine", "--steps", "60", "--out", tmp_path / "sweep", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert 1e-5 <= found["suggestion"] < max(found["rates"])
+    rows = (tmp_path / "sweep" / "range_test.csv").read_text().splitlines()
+    assert rows[0] == "learning_rate,loss"
+    assert len(rows) == 1 + len(found["rates"])
+    assert (tmp_path / "sweep" / "range_test.svg").read_text().lstrip().startswith("<?xml")
+    assert {path.name for path in tmp_path.iterdir()} == {"sweep"}  # no run directory is left
+
+
+@pytest.mark.parametrize("data", ["wine", "wine/plan.toml"])
+def test_resume_never_starts_anew(fails, trimtab, tmp_path, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trimtab("run", "wine", "--steps", "20", "--minutes", "1", "--out", "wine")
+    settings = ("--steps", "20", "--minutes", "1") if data == "wine" else ()
+    error = fails("run", data, *settings, "--out", "again", "--resume")
+    assert "there is no unfinished run of this plan at again; expected one to resume" in error
+    assert not Path("again").exists()
 
 
 def test_evaluate_prints_the_figures_again(digits_run, capsys):

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from trimtab.deployment import Predictor as Predictor
     from trimtab.deployment import load as load
     from trimtab.errors import TrimtabError as TrimtabError
+    from trimtab.opened import open_run as open_run
     from trimtab.pipeline import Run as Run
-    from trimtab.pipeline import open_run as open_run
+    from trimtab.pipeline import Training as Training
     from trimtab.pipeline import run as run
+    from trimtab.pipeline import train as train
     from trimtab.plan import Plan as Plan
 
 __version__ = "0.1.0"
@@ -35,11 +37,13 @@ _HOMES = {
     "Plan": "plan",
     "Predictor": "deployment",
     "Run": "pipeline",
+    "Training": "pipeline",
     "TrimtabError": "errors",
     "Verdict": "budget",
     "load": "deployment",
-    "open_run": "pipeline",
+    "open_run": "opened",
     "run": "pipeline",
+    "train": "pipeline",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]

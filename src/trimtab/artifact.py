@@ -43,13 +43,16 @@ class Artifact:
         The builder's keyword arguments; plain JSON values.
     arrays
         The state dict: torch's keys and layouts, parameters and running statistics. Of an int8 model instead, for
-        each convolution and linear layer, with batch normalization folded in: ``<layer>.weight`` int8 and
-        ``<layer>.weight.scale`` float32 [outputs], where the weight is the one times the other; ``<layer>.bias`` int32
-        [outputs], where the bias is that times the weight's scale and the scale of the layer's input.
+        each convolution and linear layer, with batch normalization and fixed factors folded in: ``<layer>.weight`` int8
+        and ``<layer>.weight.scale`` float32 [outputs], where the weight is the one times the other; ``<layer>.bias``
+        int32 [outputs], where the bias is that times the weight's scale and the scale of the layer's input; and the
+        parameters of layer normalizations and positions as they are.
     meta
         ``kind`` (``"image"`` or ``"table"``), ``class_names``, and the preprocessing: for pictures ``image_size``,
         ``channels``, ``mean`` and ``std`` (network input = (uint8 / 255 - mean) / std, NCHW); for tables ``encoder``.
-        ``temperature``, where there is one: probabilities are the softmax of the logits divided by it.
+        ``test_time``, where it is ``"mirror"``: the logits are the mean of those of the picture, resized, and of its
+        left-right mirror image. ``temperature``, where there is one: probabilities are the softmax of the logits
+        divided by it.
         Of an int8 model also ``quantization``: its ``activations`` are a mapping from a place in the network to
         ``[scale, zero_point]``, and what comes out there is rounded, half to even, to
         ``scale * (clip(round(x / scale) + zero_point, 0, 255) - zero_point)``. The places are ``"input"``, a layer's
@@ -60,6 +63,20 @@ class Artifact:
     kwargs: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
     meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_mirror(self) -> bool:
+        """Whether the model averages the logits of each picture and of its mirror image.
+
+        Raises
+        ------
+        ValueError
+            If the meta asks for anything else at test time, or for that with rows that are no pictures.
+        """
+        test_time = self.meta.get("test_time", "none")
+        if test_time not in ("none", "mirror") or (test_time, self.meta.get("kind")) == ("mirror", "table"):
+            raise ValueError(f"test_time is {test_time!r}; expected 'none', or for pictures 'mirror'; correct it.")
+        return bool(test_time == "mirror")
 
     @property
     def sha256(self) -> str:

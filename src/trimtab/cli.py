@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from trimtab import __version__, verbs
-from trimtab.errors import TrimtabError, nearest
+from trimtab.errors import InputError, TrimtabError, nearest
+from trimtab.launching import carry_out, clock_start, launch, must_launch
 
 _EXAMPLES = """
 examples:
@@ -61,7 +62,7 @@ def entry() -> NoReturn:
 
     Everything written is on the disk by then.
     """
-    code = main()
+    code = carry_out(main)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # closed, or its reader is gone
             stream.flush()
@@ -79,8 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     words = sys.argv[1:] if arguments is None else arguments
-    options.started, options.command = started, shlex.join(["trimtab", *words])
+    options.started, options.counted_until = clock_start(started)
+    options.command = shlex.join(["trimtab", *words])
     try:
+        if must_launch(_workers(options)):
+            return launch(words, options.workers, options.launcher, main=main, started=started)
         code: int = options.act(options)
         sys.stdout.flush()
         return code
@@ -101,6 +105,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in _SENTENCES:
             raise
         return _fail(f"{error.filename or 'the output'} {_SENTENCES[error.errno]}", 2)
+
+
+def _workers(options: argparse.Namespace) -> int:
+    """Return the number of processes to share a step; that of `trimtab evaluate` is its own matter.
+
+    Raises
+    ------
+    InputError
+        If it is below one.
+    """
+    if not hasattr(options, "launcher"):
+        return 1
+    if options.workers < 1:
+        raise InputError(f"--workers is {options.workers}", "1 or more", "give the number of processes")
+    return int(options.workers)
 
 
 _EXTRAS = {"torch": "train"} | dict.fromkeys(("sklearn", "pyarrow", "onnx", "matplotlib", "jinja2", "tqdm"), "run")

@@ -138,7 +138,9 @@ class Claim:
         os.close(self.lock)
 
 
-def claim(wanted: Path, plan: Plan, text: str, *, replay_of: str | None = None) -> Claim:
+def claim(
+    wanted: Path, plan: Plan, text: str, *, replay_of: str | None = None, counted_until: float | None = None
+) -> Claim:
     """Return ``wanted`` or the next free name after it (``-2``, ``-3``, ...), locked.
 
     Parameters
@@ -150,6 +152,10 @@ def claim(wanted: Path, plan: Plan, text: str, *, replay_of: str | None = None) 
         that no living process holds, is taken up again.
     replay_of
         The run that is to be repeated; a directory that repeats another run, or none, is not taken up.
+
+    counted_until
+        Seconds since the epoch until which the clock of an earlier attempt went on; its last sign of life unless
+        given.
 
     Raises
     ------
@@ -165,13 +171,15 @@ def claim(wanted: Path, plan: Plan, text: str, *, replay_of: str | None = None) 
                 continue
         except OSError as error:
             raise _unwritable(candidate, error) from error
-        claimed = _take(directory, plan, text, replay_of)
+        claimed = _take(directory, plan, text, replay_of, counted_until)
         if claimed is not None:
             return claimed
     raise AssertionError("names do not end")
 
 
-def _take(directory: RunDirectory, plan: Plan, text: str, replay_of: str | None) -> Claim | None:
+def _take(
+    directory: RunDirectory, plan: Plan, text: str, replay_of: str | None, counted_until: float | None
+) -> Claim | None:
     """Lock a directory and make it ready; ``None`` when another process has it, or had it until just now."""
     try:
         lock = directory.lock()
@@ -189,7 +197,7 @@ def _take(directory: RunDirectory, plan: Plan, text: str, replay_of: str | None)
         is_resumed = directory.plan.exists()
         if not is_resumed:
             write_text(directory.plan, text)
-        spent = _seconds_spent(directory, ledger)
+        spent = _seconds_spent(directory, ledger, counted_until)
         return Claim(directory=directory, ledger=ledger, is_resumed=is_resumed, seconds_spent=spent, lock=lock)
     except BaseException:
         os.close(lock)
@@ -242,10 +250,10 @@ def _can_be_resumed(directory: RunDirectory, plan: Plan, replay_of: str | None) 
     return not started or started[-1].get("replay_of") == replay_of
 
 
-def _seconds_spent(directory: RunDirectory, ledger: Ledger) -> float:
-    """Return the seconds of earlier attempts: what the last one started with, and until its last sign of life."""
+def _seconds_spent(directory: RunDirectory, ledger: Ledger, counted_until: float | None) -> float:
+    """Return the seconds of earlier attempts: what the last one started with, and until then or its last sign."""
     started = ledger.events("started")
     if not started:
         return 0.0
-    last_sign = max(float(ledger.events()[-1]["time"]), (directory.path / _LOCK).stat().st_mtime)
+    last_sign = counted_until or max(float(ledger.events()[-1]["time"]), (directory.path / _LOCK).stat().st_mtime)
     return float(started[-1].get("seconds_before", 0.0)) + max(0.0, last_sign - float(started[-1]["time"]))

@@ -59,7 +59,7 @@ def evaluate_run(path: str, *, is_again: bool, as_json: bool) -> int:
     """
     from trimtab.console import describe_look, verdict_table
     from trimtab.ledger import Ledger
-    from trimtab.pipeline import open_run
+    from trimtab.opened import open_run
 
     result = open_run(path)
     if is_again:

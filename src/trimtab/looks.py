@@ -12,7 +12,7 @@ from trimtab.directory import RunDirectory
 from trimtab.errors import InputError
 from trimtab.evaluation.opening import level_of_look
 from trimtab.ledger import Ledger
-from trimtab.pipeline import open_run
+from trimtab.opened import open_run
 
 
 @dataclass(frozen=True, kw_only=True)

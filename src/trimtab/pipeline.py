@@ -6,11 +6,11 @@ What a stage does is in `trimtab.stages`; what it needs to know about the run is
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,18 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.budget import Cost, Verdict
 from trimtab.console import Console
-from trimtab.directory import RunDirectory, claim, find
-from trimtab.errors import InputError, IntegrityError, TrimtabError, nearest
-from trimtab.ledger import Ledger
-from trimtab.plan import Plan, check_types
-from trimtab.storage import sha256_file
+from trimtab.directory import claim
+from trimtab.errors import InputError, TrimtabError
+from trimtab.plan import Plan
+from trimtab.request import read_request
 
 if TYPE_CHECKING:
-    from trimtab.data import Source
+    from trimtab.artifact import Artifact
+    from trimtab.data import Dataset, Source, Split
     from trimtab.deployment import Predictor
     from trimtab.evaluation import Evaluation
     from trimtab.planning import Facts
-    from trimtab.stages.job import Job, Replay
+    from trimtab.stages.job import Features, Job
+    from trimtab.training.range_test import RangeTest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,34 @@ class Run:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What `train` leaves: a run directory with a trained network, nothing measured on the test rows yet.
+
+    Attributes
+    ----------
+    directory
+        Where everything is.
+    plan
+        What was done.
+    artifact
+        The network with the weights that validated best.
+    validation
+        Its figures on the validation rows, which chose the weights: a little too good.
+    curves
+        The picture of the history.
+    warnings
+        What a reader of the figures should know.
+    """
+
+    directory: Path
+    plan: Plan
+    artifact: Artifact
+    validation: Evaluation
+    curves: Path
+    warnings: tuple[str, ...] = ()
+
+
 def run(
     data: str | Path,
     plan: Plan | None = None,
@@ -89,6 +118,8 @@ def run(
     console: Console | None = None,
     started: float | None = None,
     command: str | None = None,
+    resume: bool = False,
+    counted_until: float | None = None,
     **settings: Any,
 ) -> Run:
     """Train the best model that fits the budget, measure it, and write it with its evidence to a run directory.
@@ -109,6 +140,10 @@ def run(
         ``time.monotonic()`` at which the budget's clock started; now unless given.
     command
         What the user typed, for the report.
+    resume
+        Whether to refuse to start anew: there must be an unfinished run of this plan to go on with.
+    counted_until
+        For workers that are started again: seconds since the epoch until which the clock of the attempt before went on.
     **settings
         Fields of `Plan`, such as ``minutes=2``.
 
@@ -121,43 +156,134 @@ def run(
     TrimtabError
         If the data cannot be used, the output cannot be written, or the result does not hold together.
     """
+    with _open_job(data, plan, settings, out, console, started, command, resume, counted_until) as job:
+        return _run_stages(job)
+
+
+def train(
+    data: str | Path,
+    plan: Plan | None = None,
+    *,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    started: float | None = None,
+    command: str | None = None,
+    resume: bool = False,
+    counted_until: float | None = None,
+    **settings: Any,
+) -> Training:
+    """Train as `run` does and stop there: nothing is compressed or delivered, and the test rows stay sealed.
+
+    The parameters are those of `run`. The seconds that evaluation and delivery will need are left unused, so that
+    ``run`` on the directory's ``plan.toml``, which goes on from here, stays within the same budget.
+
+    Raises
+    ------
+    TrimtabError
+        If the data cannot be used, the output cannot be written, or training diverges.
+    """
+    with _open_job(data, plan, settings, out, console, started, command, resume, counted_until) as job:
+        from trimtab import stages
+
+        dataset, _, features, artifact = _learn(job)
+        return Training(
+            directory=job.directory.path,
+            plan=job.plan,
+            artifact=artifact,
+            validation=stages.judge_on_validation(job, dataset, artifact, features),
+            curves=stages.draw_curves(job),
+            warnings=tuple(job.warnings),
+        )
+
+
+def range_test(
+    data: str | Path,
+    plan: Plan | None = None,
+    *,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    **settings: Any,
+) -> tuple[RangeTest, Path]:
+    """Sweep the network that `run` would train over learning rates, to see which ones train it and which diverge.
+
+    Parameters
+    ----------
+    data, plan, console, **settings
+        As of `run`; ``steps`` is the length of the sweep.
+    out
+        Where ``range_test.csv`` and ``range_test.svg`` go; ``runs/<name of the data>-range-test`` unless given.
+
+    Returns
+    -------
+    tuple
+        What the sweep found, and the directory of the two files.
+
+    Raises
+    ------
+    TrimtabError
+        If the data cannot be used or the output cannot be written.
+    """
+    from trimtab import stages
+
+    with (
+        tempfile.TemporaryDirectory(prefix="trimtab-") as folder,
+        _open_job(data, plan, settings, Path(folder) / "run", console, None, None, False, None) as job,
+    ):
+        *_, features = _read(job)
+        directory = Path(out or Path("runs") / f"{job.source.name}-range-test")
+        return stages.sweep(job, features, directory), directory
+
+
+@contextmanager
+def _open_job(
+    data: str | Path,
+    plan: Plan | None,
+    settings: dict[str, Any],
+    out: str | Path | None,
+    console: Console | None,
+    started: float | None,
+    command: str | None,
+    resume: bool,
+    counted_until: float | None,
+) -> Iterator[Job]:
+    """Resolve the request, take a run directory and hold it for as long as the job is at work."""
     started = time.monotonic() if started is None else started
     # Threads that spin while they wait steal time from each other on shared processors; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    console = console or Console(is_quiet=True)
-    request, replay, out = _request(data, plan, settings, out)
+    request, replay, out = read_request(data, plan, settings, out)
     source, facts, resolved, reasons = prepare(request)
-    name = out or Path("runs") / source.name
+    name = Path(out or Path("runs") / source.name)
     replay_of = replay.run if replay else None
-    claimed = claim(Path(name), resolved, plan_text(resolved, reasons), replay_of=replay_of)
+    claimed = claim(name, resolved, plan_text(resolved, reasons), replay_of=replay_of, counted_until=counted_until)
     with claimed.alive():
+        if resume and not claimed.is_resumed:
+            shutil.rmtree(claimed.directory.path)
+            raise InputError(
+                f"there is no unfinished run of this plan at {name}",
+                "one to resume",
+                "look into the directory, or leave --resume out to start anew",
+            )
         from trimtab.stages.job import Job
 
-        job = Job(
+        yield Job(
             plan=resolved,
             reasons=reasons,
             facts=facts,
             source=source,
             directory=claimed.directory,
             ledger=claimed.ledger,
-            console=console,
+            console=console or Console(is_quiet=True),
             started=started - claimed.seconds_spent,
             is_resumed=claimed.is_resumed,
             replay=replay,
             command=command or f"trimtab run {quote(str(claimed.directory.plan))}",
         )
-        return _run_stages(job)
 
 
 def _run_stages(job: Job) -> Run:
     from trimtab import stages
 
-    with _leaving_nothing(job):
-        stages.announce(job)
-        dataset = stages.read(job)
-        split = stages.divide(job, dataset)
-        features = stages.encode(job, dataset, split)
-    artifact = stages.train_model(job, features, split)
+    dataset, split, features, artifact = _learn(job)
     calibrated = stages.calibrate(job, dataset, artifact, features)
     candidates = stages.export_candidates(job, dataset, calibrated, features)
     delivered = stages.choose(job, dataset, candidates, features)
@@ -172,6 +298,25 @@ def _run_stages(job: Job) -> Run:
         verdict=verdict,
         warnings=tuple(job.warnings),
     )
+
+
+def _learn(job: Job) -> tuple[Dataset, Split, Features, Artifact]:
+    """Carry out the stages up to the trained network."""
+    from trimtab import stages
+
+    dataset, split, features = _read(job)
+    return dataset, split, features, stages.train_model(job, features, split)
+
+
+def _read(job: Job) -> tuple[Dataset, Split, Features]:
+    """Carry out the stages up to what the network reads."""
+    from trimtab import stages
+
+    with _leaving_nothing(job):
+        stages.announce(job)
+        dataset = stages.read(job)
+        split = stages.divide(job, dataset)
+        return dataset, split, stages.encode(job, dataset, split)
 
 
 @contextmanager
@@ -219,127 +364,3 @@ def plan_text(plan: Plan, reasons: dict[str, str]) -> str:
     """Return the TOML of a resolved plan with a heading that says how to use it."""
     heading = "# A trimtab plan: everything a run does, resolved. `trimtab run plan.toml` carries it out.\n\n"
     return heading + plan.to_toml(reasons)
-
-
-def open_run(path: str | Path) -> Run:
-    """Return what a finished run directory holds: ledger, split, seal, bundle, predictions and figures verified.
-
-    Raises
-    ------
-    InputError
-        If there is no run there, or it is not finished.
-    IntegrityError
-        If one of these was altered; names it.
-    """
-    from trimtab.deployment import find_bundle, read_manifest
-    from trimtab.evaluation import Evaluation
-
-    directory = find(path)
-    if not directory.is_finished:
-        raise InputError(
-            f"the run at {path} is not finished",
-            "a finished run",
-            f"continue it with `trimtab run {quote(str(directory.plan))}`",
-        )
-    manifest = read_manifest(find_bundle(directory.path))
-    ledger = Ledger(directory.ledger)
-    _check_records(directory, ledger)
-    evaluation = json.loads((directory.evaluation / "metrics.json").read_text())
-    return Run(
-        directory=directory.path,
-        plan=Plan.from_toml(directory.plan),
-        evaluation=Evaluation.from_dict(evaluation),
-        cost=Cost.from_dict(manifest["cost"]),
-        verdict=Verdict.from_dict(manifest["verdict"]),
-        warnings=tuple(dict.fromkeys(event["text"] for event in ledger.events("warning"))),
-    )
-
-
-def _check_records(directory: RunDirectory, ledger: Ledger) -> None:
-    """Raise `IntegrityError` if the ledger is not whole, or test part, model or figures are not those it speaks of."""
-    from trimtab.data import Split
-
-    if not (ledger.events("test_opened") and ledger.events("delivered") and ledger.events("finished")):
-        raise IntegrityError(
-            f"{ledger.path} ends before the run did" if ledger.events() else f"{ledger.path} is missing or empty",
-            "the opening of the test rows, the delivery and the end of the run in it",
-            "restore the file from a copy, or repeat the run",
-        )
-    Split.load(directory.data / "split").check_sealed(ledger)
-    delivered = ledger.events("delivered")[-1]
-    files = {
-        "metrics_sha256": directory.evaluation / "metrics.json",
-        "predictions_sha256": directory.evaluation / "predictions.csv",
-        "model_sha256": directory.bundle / "model.onnx",
-    }
-    for name, path in files.items():  # earlier versions noted fewer
-        if name in delivered and (not path.is_file() or sha256_file(path) != delivered[name]):
-            raise IntegrityError(
-                f"{path} is not the file that was written",
-                "the hash that the ledger holds",
-                "restore it from a copy, or repeat the run",
-            )
-
-
-def _request(
-    data: str | Path, plan: Plan | None, settings: dict[str, Any], out: str | Path | None
-) -> tuple[Plan, Replay | None, str | Path | None]:
-    """Return the plan to resolve, what to repeat, and the directory asked for."""
-    file = _plan_file(data)
-    if file is not None:
-        if plan is not None:
-            raise TypeError(f"run() was given the plan in {file} and another one; expected one; leave one out.")
-        return _repeat(file, settings, out)
-    return plan_to_resolve(data, settings, plan), None, out
-
-
-def plan_to_resolve(data: str | Path, settings: Mapping[str, Any], plan: Plan | None = None) -> Plan:
-    """Return the plan for some data with these settings; what nobody decided is left open.
-
-    Raises
-    ------
-    TypeError
-        If a setting is not a field of `Plan`.
-    """
-    known = {entry.name for entry in dataclasses.fields(Plan)}
-    for name in settings:
-        if name not in known:
-            raise TypeError(f"run() has no setting '{name}'; expected a field of Plan; {nearest(name, known)}use one.")
-    check_types(settings)
-    file = _plan_file(data)
-    if file is not None:
-        return dataclasses.replace(Plan.from_toml(file), **settings)
-    is_path = not _is_builtin(data) and Path(data).exists()
-    text = str(Path(data).resolve()) if is_path else str(data)
-    base = Plan(data=text) if plan is None else dataclasses.replace(plan, data=text)
-    return dataclasses.replace(base, **settings)
-
-
-def _plan_file(data: str | Path) -> Path | None:
-    """Return the plan that is meant: a TOML file, or that of a run directory."""
-    if _is_builtin(data):
-        return None
-    if str(data).endswith(".toml"):
-        return Path(data)
-    directory = RunDirectory(Path(data))
-    return directory.plan if directory.plan.exists() and directory.ledger.exists() else None
-
-
-def _is_builtin(data: str | Path) -> bool:
-    from trimtab.data.builtin import BUILTINS
-
-    return isinstance(data, str) and data in BUILTINS
-
-
-def _repeat(
-    path: Path, settings: dict[str, Any], out: str | Path | None
-) -> tuple[Plan, Replay | None, str | Path | None]:
-    """Return the plan in a file; in a run directory, continue that run or repeat it step by step."""
-    from trimtab.stages.job import Replay
-
-    plan = plan_to_resolve(path, settings)
-    directory = RunDirectory(path.parent)
-    if path.name != directory.plan.name or not directory.ledger.exists():
-        return plan, None, out
-    replay = Replay.of(directory, plan)
-    return plan, replay, out or directory.path

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from shlex import quote
 from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
+from trimtab.launching import LAUNCHERS
 from trimtab.plan import Plan
-
-if TYPE_CHECKING:
-    from trimtab.pipeline import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,74 +57,47 @@ def _add_option(group: Any, name: str, hint: Any, comment: str, default: Any) ->
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_data_options(parser)
     parser.add_argument("--out", metavar="DIR", help="run directory (default runs/NAME; a taken name gets -2)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that share each step (torch)")
+    parser.add_argument(
+        "--launcher", choices=LAUNCHERS, default="torchrun", help="what starts them: on this machine, or a Ray cluster"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the unfinished run; never start anew")
     parser.add_argument("--json", action="store_true", help="the last line of standard output is one JSON object")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from trimtab.running import run_verb
+
+    return run_verb(options, _settings(options))
+
+
+def _train(options: argparse.Namespace) -> int:
+    from trimtab.running import train_verb
+
+    return train_verb(options, _settings(options))
+
+
+def _range_test(options: argparse.Namespace) -> int:
+    from trimtab.running import range_test_verb
+
+    return range_test_verb(options, _settings(options))
+
+
+def _add_range_test_options(parser: argparse.ArgumentParser) -> None:
+    _add_data_options(parser)
+    parser.add_argument("--out", metavar="DIR", help="where table and picture go (default runs/NAME-range-test)")
+    parser.add_argument("--json", action="store_true", help="the last line of standard output is one JSON object")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from trimtab.running import plan_verb
+
+    return plan_verb(options, _settings(options))
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     names = {entry.name for entry in fields(Plan)} - {"data"}
     return {name: value for name, value in vars(options).items() if name in names and value is not None}
-
-
-def _run(options: argparse.Namespace) -> int:
-    from trimtab.console import Console
-    from trimtab.pipeline import run
-
-    result = run(
-        options.data,
-        out=options.out,
-        console=Console(),
-        started=options.started,
-        command=options.command,
-        **_settings(options),
-    )
-    _print_result(result)
-    if options.json:
-        print(json.dumps(result.to_dict()))
-    return 0 if result.verdict.is_met else 3
-
-
-def _print_result(result: Run) -> None:
-    from trimtab.console import describe_excess, describe_size, verdict_table
-
-    directory = result.directory
-    print(f"\n{result.evaluation.to_table()}\n\n{verdict_table(result.verdict)}\n")
-    if not result.verdict.is_met:
-        parts = [
-            f"{line.name} {line.measured:.4g} instead of {line.limit:.4g} ({describe_excess(line)})"
-            for line in result.verdict.excesses
-        ]
-        print(f"The budget was MISSED: {'; '.join(parts)}. The best model found is delivered and marked so.\n")
-    shown = quote(str(directory))
-    print(f"report     {directory / 'report.html'}")
-    print(f"model      {directory / 'bundle'} ({describe_size(result.cost.megabytes)})")
-    print(f"repeat     trimtab run {quote(str(directory / 'plan.toml'))}")
-    print(f"next       trimtab serve {shown}    or    trimtab predict {shown} {_example_input(result)}")
-
-
-def _example_input(result: Run) -> str:
-    """Return something that exists to predict for, if there is something."""
-    mistake = result.directory / "evaluation" / "mistakes" / "00.png"
-    if mistake.exists():
-        return quote(str(mistake))
-    return "PICTURE.jpg" if result.plan.image_size else "ROWS.csv"
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from trimtab.pipeline import plan_text, plan_to_resolve, prepare
-
-    source, facts, plan, reasons = prepare(plan_to_resolve(options.data, _settings(options)))
-    counts = sorted(zip(source.class_counts, source.class_names, strict=True), reverse=True)
-    shown = ", ".join(f"{name} {count:,}" for count, name in counts[:10])
-    more = f", and {len(counts) - 10} more" if len(counts) > 10 else ""
-    print(f"# found: {facts.rows:,} {'pictures' if facts.kind == 'image' else 'rows'}, {facts.classes} classes")
-    print(f"# rows by class: {shown}{more}")
-    if source.median_size:
-        height, width = source.median_size
-        print(f"# pictures: median {width} x {height}, {'grey' if facts.channels == 1 else 'color'}")
-    for warning in source.warnings:
-        print(f"# note: {warning}")
-    print(plan_text(plan, reasons), end="")
-    return 0
 
 
 # ---- evaluate, predict, serve, report ----
@@ -266,6 +235,25 @@ VERBS = {
         "exit codes: 0 every limit met, 3 a limit missed (by how much is printed), 2 bad input",
         add_options=_add_run_options,
         act=_run,
+    ),
+    "train": Verb(
+        summary="train only: every setting by hand, the test rows stay sealed",
+        description="Do what `trimtab run` does up to the trained network, and stop there. `trimtab run` on the\n"
+        "directory's plan.toml goes on from it: measures it on the sealed test rows, compresses and delivers.",
+        examples="examples:\n  trimtab train ./photos --minutes 15 --augment strong --optimizer muon\n"
+        "  trimtab train ./photos --minutes 15 --dropout 0.2 --l1 1e-5 --l2 5e-4 --schedule one-cycle\n"
+        "  trimtab train ./photos --minutes 15 --workers 4         four processes share each step\n"
+        "  trimtab run runs/photos/plan.toml          the rest of the run",
+        add_options=_add_run_options,
+        act=_train,
+    ),
+    "range-test": Verb(
+        summary="which learning rates train this network and which diverge (a sweep of 200 steps)",
+        description="Learning-rate range test (Smith, 2017): train a fresh network while the learning rate grows from\n"
+        "1e-5 to 10, and show the loss. What a run would do with your settings is swept; --steps sets the length.",
+        examples="example:\n  trimtab range-test ./photos --optimizer sgd",
+        add_options=_add_range_test_options,
+        act=_range_test,
     ),
     "plan": Verb(
         summary="what a run would do, and what was found in the data; trains nothing",

@@ -7,10 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trimtab import numpy_nn
 from trimtab.artifact import Artifact
 from trimtab.data.encoding import CategoryEncoding, NumberEncoding, TableEncoder
 from trimtab.deployment import export_onnx
-from trimtab.deployment.onnx_nn import BatchNorm1d, BatchNorm2d, Conv2d, Linear, Residual, Sequential
+from trimtab.deployment.onnx_nn import (
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    LayerNorm,
+    Linear,
+    Residual,
+    Sequential,
+    ShiftNorm2d,
+    Tokens,
+)
 from trimtab.deployment.session import Session
 from trimtab.models import build
 
@@ -25,6 +36,8 @@ CLASSES = ["a", "b", "c", "d"]
 KWARGS: dict[str, dict[str, Any]] = {
     "cnn": {"in_channels": 3, "image_size": 16, "channels": [16, 32, 48], "num_classes": 4},
     "separable_cnn": {"in_channels": 3, "image_size": 16, "channels": [32, 64, 96], "num_classes": 4},
+    "resnet": {"in_channels": 3, "image_size": 16, "channels": [32, 48], "num_classes": 4},
+    "vit": {"in_channels": 3, "image_size": 16, "num_classes": 4, "width": 48, "depth": 2, "heads": 4, "patch": 4},
     "mlp": {"in_features": ENCODER.num_features, "hidden": [96, 96], "num_classes": 4},
 }
 
@@ -40,6 +53,10 @@ def random_arrays(layer: Any, prefix: str, rng: np.random.Generator) -> dict[str
         return norm_arrays(layer, prefix, rng)
     if isinstance(layer, (Conv2d, Linear)):
         return weight_arrays(layer, prefix, rng)
+    if isinstance(layer, LayerNorm):
+        return {f"{prefix}{name}": rng.normal(0.8, 0.2, layer.width).astype(np.float32) for name in ("weight", "bias")}
+    if isinstance(layer, Tokens):
+        return {f"{prefix}position": rng.normal(0, 0.2, layer.shape).astype(np.float32)}
     return {}
 
 
@@ -51,6 +68,8 @@ def norm_arrays(layer: Any, prefix: str, rng: np.random.Generator) -> dict[str, 
         "running_mean": rng.normal(0, 0.2, width),
         "running_var": rng.uniform(0.5, 1.5, width),
     }
+    if isinstance(layer, ShiftNorm2d):
+        del values["weight"]
     return {f"{prefix}{name}": value.astype(np.float32) for name, value in values.items()}
 
 
@@ -83,6 +102,19 @@ def make_feeds(name: str, rows: int, *, seed: int) -> dict[str, np.ndarray]:
     return {"image": np.kron(small, np.ones((1, 4, 4, 1), np.uint8))}
 
 
+def center_without_bias(artifact: Artifact, images: np.ndarray) -> None:
+    """Have the last layer of a resnet, in place, ignore what all pictures have in common, and see the rest well."""
+    network = build(numpy_nn, artifact.builder, artifact.kwargs).eval()
+    counters = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
+    network.load_state_dict(counters | artifact.arrays)
+    pixels = (images.astype(np.float32) / 255 - 0.5) / 0.25
+    features = numpy_nn.Sequential(*network.layers[:-3]).eval()(pixels.transpose(0, 3, 1, 2))
+    key = list(artifact.arrays)[-1]
+    common, weight = features.mean(axis=0), artifact.arrays[key]
+    weight -= np.outer(weight @ common, common) / np.square(common).sum()
+    weight *= 9 / (features @ weight.T).std(axis=0).mean()
+
+
 def center(artifact: Artifact, probabilities: np.ndarray) -> None:
     """Shift and scale the last layer, in place, so that every class is the answer for some inputs."""
     logits = np.log(probabilities.astype(np.float64))
@@ -104,6 +136,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         paths[name] = folder / f"{name}.onnx"
         artifact = artifacts[name] = make_artifact(name)
         export_onnx(artifact, paths[name])
-        center(artifact, Session(paths[name]).run(make_feeds(name, 200, seed=2)))
+        feeds = make_feeds(name, 200, seed=2)
+        if name == "resnet":
+            center_without_bias(artifact, feeds["image"])
+        else:
+            center(artifact, Session(paths[name]).run(feeds))
         export_onnx(artifact, paths[name])
     return SimpleNamespace(paths=paths, artifacts=artifacts, feeds=make_feeds)

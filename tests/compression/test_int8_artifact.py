@@ -12,10 +12,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from trimtab import numpy_nn
 from trimtab.artifact import Artifact
 from trimtab.compression import int8_artifact, quantize_int8
+from trimtab.models import build
+from trimtab.numpy_nn.quantized import float_parameters
 
-MODELS = ["cnn", "separable_cnn", "mlp"]
+MODELS = ["cnn", "separable_cnn", "resnet", "vit", "mlp"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def constants_of(path: Path) -> dict[str, np.ndarray]:
 def test_weights_scales_and_biases_are_those_of_the_file(name: str, made: Any) -> None:
     path, artifact = made[name]
     constants = constants_of(path)
-    layers = [key.removesuffix(".weight") for key in artifact.arrays if key.endswith(".weight")]
+    layers = [key.removesuffix(".weight.scale") for key in artifact.arrays if key.endswith(".weight.scale")]
     assert len(layers) == sum(key.endswith(".weight_quantized") for key in constants) > 2
     for layer in layers:
         weight, scale, bias = (artifact.arrays[f"{layer}.{part}"] for part in ("weight", "weight.scale", "bias"))
@@ -46,7 +49,19 @@ def test_weights_scales_and_biases_are_those_of_the_file(name: str, made: Any) -
         np.testing.assert_array_equal(weight, constants[f"/{layer}.weight_quantized"])
         np.testing.assert_array_equal(scale, constants[f"/{layer}.weight_scale"])
         np.testing.assert_array_equal(bias, constants[f"/{layer}.bias_quantized"])
-    assert len(artifact.arrays) == 3 * len(layers)
+    network = build(numpy_nn, artifact.builder, artifact.kwargs)
+    assert len(artifact.arrays) == 3 * len(layers) + len(float_parameters(network))
+
+
+def test_what_computes_with_values_keeps_the_trained_parameters(examples: SimpleNamespace, made: Any) -> None:
+    trained, artifact = examples.artifacts["vit"], made["vit"][1]
+    names = float_parameters(build(numpy_nn, "vit", trained.kwargs))
+    assert {"1.position", "2.module.0.weight", "2.module.0.bias", "7.weight"} <= set(names)
+    assert len(names) == 1 + 2 * (2 * 2 + 1)  # positions; a normalization per branch and one in the head
+    for name in names:
+        np.testing.assert_array_equal(artifact.arrays[name], trained.arrays[name])
+    for name in ("resnet", "cnn", "mlp"):
+        assert float_parameters(build(numpy_nn, name, examples.artifacts[name].kwargs)) == []
 
 
 @pytest.mark.parametrize("name", MODELS)

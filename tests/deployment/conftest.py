@@ -17,6 +17,7 @@ from trimtab.data.schema import Table
 from trimtab.deployment import export_onnx, parity, write_bundle
 from trimtab.deployment.session import Session
 from trimtab.models import build
+from trimtab.training import torch_nn
 
 IMAGE_META: dict[str, Any] = {
     "kind": "image",
@@ -40,25 +41,7 @@ ENCODER = TableEncoder(
 TABLE_META: dict[str, Any] = {"kind": "table", "class_names": ["no", "yes"], "encoder": ENCODER.to_dict()}
 
 
-class TorchResidual(torch.nn.Module):
-    def __init__(self, module: torch.nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.module(x)
-
-
-class TorchScale(torch.nn.Module):
-    def __init__(self, factor: float) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.factor
-
-
-TORCH = SimpleNamespace(**vars(torch.nn) | {"Residual": TorchResidual, "Scale": TorchScale})
+TORCH = SimpleNamespace(**vars(torch.nn) | vars(torch_nn))
 
 
 def make_network(name: str, kwargs: dict[str, Any], *, seed: int = 0) -> torch.nn.Module:
@@ -68,9 +51,11 @@ def make_network(name: str, kwargs: dict[str, Any], *, seed: int = 0) -> torch.n
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
-        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
-            torch.nn.init.normal_(module.weight, 0.5, 0.8)
+        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.LayerNorm)):
+            if module.weight is not None:
+                torch.nn.init.normal_(module.weight, 0.5, 0.8)
             torch.nn.init.normal_(module.bias, 0.0, 0.3)
+        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
             torch.nn.init.normal_(module.running_mean, 0.0, 0.3)
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
     return network.eval()

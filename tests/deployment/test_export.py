@@ -65,6 +65,31 @@ IMAGE_LAYERS: dict[str, Callable[[Any], Any]] = {
     "global pools": lambda nn: nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.MaxPool2d(2), nn.AdaptiveMaxPool2d(1), nn.AdaptiveAvgPool2d((1, 1)), *head(nn, 8)
     ),
+    "shifted after pooling": lambda nn: nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2), nn.ShiftNorm2d(8), nn.ReLU(), *head(nn, 288)
+    ),
+    "shifted after pooling, bent otherwise": lambda nn: nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2), nn.ShiftNorm2d(8), nn.GELU(), *head(nn, 288)
+    ),
+    "shifted input": lambda nn: nn.Sequential(nn.MaxPool2d(2), nn.ShiftNorm2d(3), *head(nn, 108)),
+    "branch that is sometimes left out": lambda nn: nn.Sequential(
+        nn.Residual(nn.Conv2d(3, 3, 3, padding=1), 0.5), *head(nn, 432)
+    ),
+    "tokens and their mean": lambda nn: nn.Sequential(
+        nn.Conv2d(3, 8, 4, stride=4), nn.Tokens(9, 8), nn.TokenMean(9, 8), nn.Linear(8, 3)
+    ),
+    "attention": lambda nn: nn.Sequential(
+        nn.Conv2d(3, 8, 4, stride=4),
+        nn.Tokens(9, 8),
+        nn.LayerNorm(8),
+        nn.Linear(8, 36),
+        nn.SelfAttention(9, 12, 3),
+        nn.TokenMean(9, 12),
+        nn.Linear(12, 3),
+    ),
+    "scaled activations": lambda nn: nn.Sequential(
+        nn.Flatten(), nn.Linear(432, 9), nn.ReLU(), nn.Scale(0.5), nn.Linear(9, 3)
+    ),
     "scale, dropout, identity": lambda nn: nn.Sequential(
         nn.Dropout(0.9), nn.Identity(), *head(nn, 432), nn.Scale(0.125)
     ),
@@ -73,6 +98,17 @@ BUILDERS: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": [16, 16], "num_classes": 2, "dropout": 0.5},
     "cnn": {"in_channels": 3, "image_size": 12, "channels": [4, 8, 8], "num_classes": 3, "dropout": 0.5},
     "separable_cnn": {"in_channels": 3, "image_size": 12, "channels": [4, 8, 8], "num_classes": 3},
+    "resnet": {"in_channels": 3, "image_size": 12, "channels": [8, 12], "num_classes": 3, "depth": 3},
+    "vit": {
+        "in_channels": 3,
+        "image_size": 12,
+        "num_classes": 3,
+        "width": 12,
+        "depth": 2,
+        "heads": 3,
+        "patch": 4,
+        "stochastic_depth": 0.5,
+    },
 }
 
 
@@ -208,6 +244,15 @@ def test_normalizations_are_folded_and_leave_no_node(oracle: Any) -> None:
     assert preprocessing == ["Resize", "Transpose", "Cast", "Sub", "Div"]
     assert rest.count("Conv") == 9
     assert set(rest) == {"Conv", "Relu", "Add", "GlobalAveragePool", "Flatten", "Gemm", "Softmax"}
+
+
+def test_a_resnet_is_convolutions_activations_and_maxima(oracle: Any) -> None:
+    kwargs = BUILDERS["resnet"]
+    network = oracle.make_network("resnet", kwargs)
+    model = to_model(oracle.make_artifact("resnet", kwargs, oracle.image_meta, network))
+    kinds = [node.op_type for node in model.graph.node][5:]
+    stage = ["Conv", "Relu", "MaxPool", "Conv", "Relu", "Conv", "Relu", "Add"]  # pools last: nothing is in between
+    assert kinds == ["Conv", "Relu", *stage, *stage, "MaxPool", "Flatten", "Gemm", "Softmax"]
 
 
 def test_file_says_what_it_takes_and_gives(image_artifact: Artifact, table_artifact: Artifact) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from trimtab.artifact import Artifact
 from trimtab.data.images import resize_image
@@ -30,6 +31,14 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "separable_cnn, color": ("separable_cnn", {"in_channels": 3, "channels": [8, 16, 24], **IMAGE_KWARGS}),
     "separable_cnn, gray": ("separable_cnn", {"in_channels": 1, "channels": [8, 16], **IMAGE_KWARGS}),
     "separable_cnn, pruned": ("separable_cnn", {"in_channels": 3, "channels": [5, 11, 7], **IMAGE_KWARGS}),
+    "resnet, color": ("resnet", {"in_channels": 3, "channels": [8, 16], **IMAGE_KWARGS}),
+    "resnet, gray, branches": ("resnet", {"in_channels": 1, "channels": [8, 16], "depth": 3, **IMAGE_KWARGS}),
+    "resnet, gelu": ("resnet", {"in_channels": 3, "channels": [8, 16], "activation": "gelu", **IMAGE_KWARGS}),
+    "resnet, separable": (
+        "resnet",
+        {"in_channels": 3, "channels": [8, 16], "separable": True, "stem": "patch", **IMAGE_KWARGS},
+    ),
+    "vit": ("vit", {"in_channels": 3, "width": 12, "depth": 2, "heads": 3, "patch": 4, **IMAGE_KWARGS}),
     "mlp": ("mlp", {"hidden": [16, 16], "num_classes": 2}),
     "mlp, pruned": ("mlp", {"hidden": [11, 3], "num_classes": 2}),
     "mlp, no hidden layer": ("mlp", {"hidden": [], "num_classes": 2}),
@@ -66,7 +75,10 @@ def example_of(tmp_path_factory: pytest.TempPathFactory, oracle: Any) -> Callabl
                 | {"channels": count}
                 | {key: oracle.image_meta[key][:count] for key in ("mean", "std")}
             )
-        trained = oracle.make_artifact(builder, kwargs, meta, oracle.make_network(builder, kwargs))
+        network = oracle.make_network(builder, kwargs)
+        trained = oracle.make_artifact(builder, kwargs, meta, network)
+        if builder == "resnet":
+            center(network, oracle.normalize(inputs_of(trained, oracle, 100, seed=2)[0], meta))
         folder = tmp_path_factory.mktemp("model")
         example = Example(trained=trained, float_path=folder / "float.onnx", int8_path=folder / "int8.onnx")
         spread(trained, oracle.run_onnx(trained, example.float_path, inputs_of(trained, oracle, 100, seed=2)[1]))
@@ -82,14 +94,28 @@ def example_of(tmp_path_factory: pytest.TempPathFactory, oracle: Any) -> Callabl
     return get
 
 
+def last_weight(artifact: Artifact) -> str:
+    return [key for key in artifact.arrays if key.endswith(".weight")][-1]
+
+
+def center(network: Any, x: np.ndarray) -> None:
+    """Have a last layer without bias, in place, ignore what all inputs have in common."""
+    *body, last, _ = network
+    with torch.no_grad():
+        common = torch.nn.Sequential(*body)(torch.from_numpy(x)).mean(0)
+        last.weight -= torch.outer(last.weight @ common, common) / common.square().sum()
+
+
 def spread(artifact: Artifact, probabilities: np.ndarray) -> None:
     """Shift and scale the last layer, in place, so that the answers to other inputs are others."""
     logits = np.log(probabilities.astype(np.float64))
     logits -= logits.mean(axis=1, keepdims=True)
-    weight, bias = list(artifact.arrays)[-2:]
+    weight = last_weight(artifact)
+    bias = weight.replace("weight", "bias")
     scale = 1 / logits.std(axis=0).mean()
     artifact.arrays[weight] = (artifact.arrays[weight] * scale).astype(np.float32)
-    artifact.arrays[bias] = ((artifact.arrays[bias] - logits.mean(axis=0)) * scale).astype(np.float32)
+    if bias in artifact.arrays:
+        artifact.arrays[bias] = ((artifact.arrays[bias] - logits.mean(axis=0)) * scale).astype(np.float32)
 
 
 def inputs_of(artifact: Artifact, oracle: Any, rows: int, *, seed: int = 0) -> tuple[Any, dict[str, np.ndarray]]:

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from trimtab import numpy_nn
-from trimtab.training.torch_nn import Residual
+from trimtab.training import torch_nn
 
 Array = np.ndarray[Any, Any]
 Make = Callable[[Any], Any]
@@ -30,7 +30,8 @@ def _conv2d(*args: Any, algorithm: str = "auto", **options: Any) -> torch.nn.Con
     return torch.nn.Conv2d(*args, **options)
 
 
-TORCH = SimpleNamespace(**{**vars(torch.nn), "Residual": Residual, "Conv2d": _conv2d})
+_TWINS = {name: getattr(torch_nn, name) for name in torch_nn.__all__ if name not in vars(torch.nn)}
+TORCH = SimpleNamespace(**{**vars(torch.nn), **_TWINS, "Conv2d": _conv2d})
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,12 @@ LAYERS = [
     row("BatchNorm1d", (7, 3), 3, training=False),
     row("BatchNorm2d", (3, 2, 4, 3), 2),
     row("BatchNorm2d", (3, 2, 4, 3), 2, training=False),
+    row("ShiftNorm2d", (3, 2, 4, 3), 2),
+    row("ShiftNorm2d", (3, 2, 4, 3), 2, training=False),
     row("LayerNorm", (4, 6), 6),
+    row("Tokens", (3, 4, 2, 3), 6, 4),
+    row("SelfAttention", (3, 5, 12), 5, 4, 2),
+    row("TokenMean", (3, 5, 4), 5, 4),
     row("Dropout", (4, 6), 0.5, training=False),
     row("ReLU", (3, 4, 5, 2)),
     row("LeakyReLU", (3, 4, 5, 2), 0.2),
@@ -94,6 +100,7 @@ LAYERS = [
     row("SiLU", (3, 4, 5)),
     row("GELU", (3, 4, 5)),
     row("GELU", (3, 4, 5), approximate="tanh"),
+    row("Scale", (3, 4), 0.25),
     row("Flatten", (3, 4, 5, 2)),
     row("Unflatten", (3, 12), 1, (3, 2, 2)),
     row("Identity", (3, 4)),
@@ -139,7 +146,8 @@ def of_torch(
         found[f"output {call}"] = output.detach().numpy()
         if tensor.grad is not None:
             found[f"gradient of input {call}"] = tensor.grad.numpy()
-    found |= {f"gradient of {name}": parameter.grad.numpy() for name, parameter in layer.named_parameters()}
+    trained = {name: parameter for name, parameter in layer.named_parameters() if parameter.requires_grad}
+    found |= {f"gradient of {name}": parameter.grad.numpy() for name, parameter in trained.items()}
     return found | {f"state {name}": values for name, values in arrays(layer).items()}, grads
 
 
@@ -154,7 +162,8 @@ def of_engine(layer: numpy_nn.Module, inputs: Sequence[Array], grads: Sequence[A
             found[f"gradient of input {call}"] = dx
         assert np.array_equal(x, before[0])
         assert np.array_equal(grad, before[1])
-    found |= {f"gradient of {name}": parameter.grad for name, parameter in layer.named_parameters()}
+    trained = {name: parameter for name, parameter in layer.named_parameters() if parameter.requires_grad}
+    found |= {f"gradient of {name}": parameter.grad for name, parameter in trained.items()}
     return found | {f"state {name}": values for name, values in layer.state_dict().items()}
 
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.models.cases import CASES
 
 from trimtab import numpy_nn as nn
 from trimtab.models import build
 from trimtab.numpy_nn.folding import fold
-
-BUILDERS = {
-    "mlp": ({"in_features": 7, "hidden": [16, 8], "num_classes": 3, "dropout": 0.5}, (7,)),
-    "cnn": ({"in_channels": 3, "image_size": 20, "channels": [16, 16, 24], "num_classes": 3}, (3, 20, 20)),
-    "separable_cnn": ({"in_channels": 1, "image_size": 9, "channels": [8, 16, 24], "num_classes": 3}, (1, 9, 9)),
-}
 
 
 def unusual() -> nn.Sequential:
@@ -44,10 +39,10 @@ def with_statistics(network: nn.Module, shape: tuple[int, ...], rng: np.random.G
     return network.eval()
 
 
-@pytest.mark.parametrize("name", [*BUILDERS, "unusual"])
-def test_a_folded_network_gives_the_same_answers(name, rng):
-    kwargs, shape = BUILDERS.get(name, ({}, (3, 12, 10)))
-    network = with_statistics(build(nn, name, kwargs) if kwargs else unusual(), shape, rng)
+@pytest.mark.parametrize("label", [*CASES, "unusual"])
+def test_a_folded_network_gives_the_same_answers(label, rng):
+    name, kwargs, shape = CASES.get(label, ("", {}, (3, 12, 10)))
+    network = with_statistics(build(nn, name, {**kwargs, "dropout": 0.5}) if name else unusual(), shape, rng)
     x, before = rng.standard_normal((5, *shape)), network.state_dict()
     with nn.inference():
         expected = network(x)
@@ -74,6 +69,14 @@ def test_nothing_is_left_of_what_can_be_folded(rng):
     ]
     inner = dict(dict(folded.children())["2"].children())["module"]
     assert [type(layer).__name__ for layer in inner.modules()] == ["Sequential", "Conv2d", "BatchNorm2d"]
+
+
+@pytest.mark.parametrize("label", ["resnet", "resnet, branches"])
+def test_a_maximum_before_a_normalization_hinders_no_folding(label, rng):
+    name, kwargs, shape = CASES[label]
+    folded = fold(with_statistics(build(nn, name, kwargs), shape, rng))
+    kinds = {type(layer) for layer in folded.modules()}
+    assert kinds <= {nn.Sequential, nn.Residual, nn.Conv2d, nn.MaxPool2d, nn.Flatten, nn.Linear}
 
 
 def test_a_folded_network_goes_through_threads_too(rng, small_pieces):

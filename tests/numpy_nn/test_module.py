@@ -7,36 +7,32 @@ import copy
 import numpy as np
 import pytest
 import torch
+from tests.models.cases import CASES
 from tests.numpy_nn.parity import LAYERS, Case, arrays, assert_parity, assert_same, twins
 
 from trimtab import numpy_nn as nn
-from trimtab.models import MODELS, build
+from trimtab.models import build
 from trimtab.training import torch_nn
 
-CASES = {
-    "mlp": ({"in_features": 7, "hidden": [16, 8], "num_classes": 3}, (6, 7)),
-    "cnn": ({"in_channels": 3, "image_size": 20, "channels": [8, 16, 24], "num_classes": 3}, (4, 3, 20, 20)),
-    "separable_cnn": ({"in_channels": 1, "image_size": 9, "channels": [8, 16, 24], "num_classes": 3}, (5, 1, 9, 9)),
-}
 
-
-def case_of(name: str, training: bool) -> Case:
-    kwargs, shape = CASES[name]
-    return Case(lambda namespace: build(namespace, name, kwargs), shape, training=training, calls=2)
+def case_of(label: str, training: bool) -> Case:
+    name, kwargs, shape = CASES[label]
+    return Case(lambda namespace: build(namespace, name, kwargs), (5, *shape), training=training, calls=2)
 
 
 # ---- the models that trimtab builds ----
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("name", sorted(MODELS))
-def test_every_model_does_what_it_does_in_torch(name, training):
-    assert_parity(case_of(name, training))
+@pytest.mark.parametrize("label", CASES)
+def test_every_model_does_what_it_does_in_torch(label, training):
+    assert_parity(case_of(label, training))
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
-def test_the_state_of_every_model_loads_both_ways(name, rng):
-    kwargs, shape = CASES[name]
+@pytest.mark.parametrize("label", CASES)
+def test_the_state_of_every_model_loads_both_ways(label, rng):
+    name, kwargs, shape = CASES[label]
+    shape = (5, *shape)
     ours = build(nn, name, kwargs).reset_parameters(rng).to(np.float64)
     for _ in range(2):
         ours(rng.standard_normal(shape))  # moves the running statistics
@@ -52,9 +48,9 @@ def test_the_state_of_every_model_loads_both_ways(name, rng):
     assert {key: values.dtype for key, values in state.items()} == {k: v.dtype for k, v in arrays(theirs).items()}
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
-def test_parameters_have_the_names_and_the_order_of_torch(name):
-    kwargs, _ = CASES[name]
+@pytest.mark.parametrize("label", CASES)
+def test_parameters_have_the_names_and_the_order_of_torch(label):
+    name, kwargs, _ = CASES[label]
     ours, theirs = build(nn, name, kwargs), build(torch_nn, name, kwargs)
     assert [(key, parameter.data.shape) for key, parameter in ours.named_parameters()] == [
         (key, tuple(parameter.shape)) for key, parameter in theirs.named_parameters()

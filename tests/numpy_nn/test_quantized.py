@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from trimtab import numpy_nn as nn
-from trimtab.numpy_nn.quantized import assemble
+from trimtab.numpy_nn.quantized import assemble, float_parameters
 
 ACTIVATIONS: dict[str, Any] = {"input": [0.0213, 128], "0.2": [0.1171, 0], "1.sum": [0.1319, 3], "2": [0.0937, 3]}
 
@@ -113,3 +113,34 @@ def test_scales_and_zero_points_that_are_none_are_named(numbers: list[float], ar
 def test_a_layer_that_bends_codes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^layer 1 is SiLU\(\); expected one that can compute in 8 bits\.$"):
         assemble(nn.Sequential(nn.Flatten(), nn.SiLU()), {}, {})
+
+
+def test_a_function_of_values_is_given_values_and_its_answers_become_codes(rng: np.random.Generator) -> None:
+    x = rng.uniform(-3, 3, (40, 7)).astype(np.float32)
+    bent = assemble(nn.Sequential(nn.GELU()), {}, {"input": [0.03, 128], "0": [0.02, 10]})
+    with nn.inference():
+        answers = bent(x)
+    rounded = 0.03 * (np.clip(np.rint(x / np.float32(0.03)) + 128, 0, 255) - 128)
+    expected = 0.02 * (np.clip(np.rint(nn.GELU()(rounded) / 0.02) + 10, 0, 255) - 10)
+    np.testing.assert_allclose(answers, expected, atol=1e-6)
+
+
+def test_a_factor_after_products_is_in_their_weights_and_another_is_applied(rng: np.random.Generator) -> None:
+    codes, scale, bias = rng.integers(-64, 64, (3, 5)).astype(np.int8), np.full(3, 0.01, np.float32), np.arange(3)
+    arrays = {"0.weight": codes, "0.weight.scale": scale, "0.bias": bias.astype(np.int32)}
+    x = rng.standard_normal((4, 5)).astype(np.float32)
+    folded, applied = nn.Sequential(nn.Linear(5, 3), nn.Scale(0.5)), nn.Sequential(nn.Linear(5, 3), nn.ReLU())
+    applied = nn.Sequential(*applied, nn.Scale(0.5))
+    products = (x @ codes.T + bias) * scale
+    with nn.inference():
+        np.testing.assert_allclose(assemble(folded, arrays, {})(x), products, rtol=1e-5, atol=1e-6)
+        rectified = assemble(applied, arrays, {})(x)
+    np.testing.assert_allclose(rectified, np.maximum(products, 0) / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_parameters_of_a_function_of_values_are_asked_for(rng: np.random.Generator) -> None:
+    network = nn.Sequential(nn.Tokens(4, 3), nn.Residual(nn.LayerNorm(3)))
+    assert float_parameters(network) == ["0.position", "1.module.weight", "1.module.bias"]
+    arrays = {key: array for key, array in network.state_dict().items() if key != "1.module.bias"}
+    with pytest.raises(ValueError, match=r"^'1\.module\.bias' is missing; expected float32 \[3\]\.$"):
+        assemble(network, arrays, {})

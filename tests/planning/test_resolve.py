@@ -67,8 +67,43 @@ def test_a_limit_that_nothing_meets_gives_the_smallest_and_says_so():
 
 
 def test_grey_pictures_are_not_mirrored_and_color_pictures_are():
-    assert resolve(plan(), DIGITS)[0].augment == "shift"
-    assert resolve(plan(), PHOTOS)[0].augment == "flip+shift"
+    assert resolve(plan(), DIGITS)[0].augment == "light"
+    assert resolve(plan(), PHOTOS)[0].flip
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
+def test_the_learning_rate_is_one_that_fits_the_optimizer(optimizer):
+    resolved, reasons = resolve(plan(optimizer=optimizer), PHOTOS)
+    rates = {"adamw": 0.003, "muon": 0.04, "sgd": 0.05}
+    assert resolved.learning_rate == rates[optimizer]
+    assert reasons["learning_rate"] == f"fits {optimizer} at this batch size"
+
+
+@pytest.mark.parametrize(("rows", "share"), [(3_000, 0.15), (10_000, 0.1), (40_000, 0.05)])
+def test_the_more_rows_the_smaller_the_share_that_is_held_out(rows, share):
+    resolved, _ = resolve(plan(), dataclasses.replace(PHOTOS, rows=rows))
+    assert resolved.validation_fraction == resolved.test_fraction == share
+
+
+def test_more_minutes_give_a_wider_network():
+    many = dataclasses.replace(PHOTOS, rows=40_000, side=32, is_one_size=True, has_bfloat16=True)
+
+    def width(minutes):
+        resolved, _ = resolve(plan(minutes=minutes), many)
+        assert resolved.model == "resnet"
+        return resolved.options["channels"][0]
+
+    assert width(1) < width(3) < width(10) < width(60)
+
+
+def test_numpy_trains_the_network_that_it_is_fast_at():
+    assert resolve(plan(engine="numpy", image_size=32), PHOTOS)[0].model == "cnn"
+
+
+def test_large_pictures_are_read_in_patches():
+    resolved, _ = resolve(plan(model="resnet", image_size=96), PHOTOS)
+    assert resolved.options["stem"] == "patch"
+    assert resolve(plan(model="resnet", image_size=64), PHOTOS)[0].options["stem"] == "whitening"
 
 
 def test_bfloat16_only_where_the_processor_has_it():
@@ -131,8 +166,8 @@ def test_an_impossible_choice_names_the_possible_ones():
     with pytest.raises(InputError) as caught:
         resolve(plan(model="cnm"), DIGITS)
     assert str(caught.value) == (
-        "model is 'cnm'; expected one of cnn, separable_cnn for pictures; did you mean 'cnn'? change it or leave it "
-        "out."
+        "model is 'cnm'; expected one of cnn, separable_cnn, resnet, vit for pictures; did you mean 'cnn'? change it "
+        "or leave it out."
     )
 
 
@@ -150,6 +185,49 @@ def test_a_number_out_of_range_is_refused(name, value):
         InputError, match=f"^{name} is {re.escape(format(value, 'g'))}; expected a number above 0, at most"
     ):
         resolve(plan(**{name: value}), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        (
+            "cutmix",
+            1.0,
+            "cutmix is 1 for a table; expected 0: a table has no area to paste; leave it out, or use --mixup.",
+        ),
+        ("test_time", "mirror", "test_time is 'mirror'; expected one of none for a table; change it or leave it out."),
+    ],
+)
+def test_what_only_pictures_have_is_refused_for_a_table(setting, value, sentence):
+    with pytest.raises(InputError) as caught:
+        resolve(plan(**{setting: value}), TABLE)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"model": "cnn", "stochastic_depth": 0.1},
+            "stochastic_depth is 0.1 and model is 'cnn', which skips nothing; expected a model with branches to skip, "
+            "such as resnet with depth 3; leave it out or change the model.",
+        ),
+        (
+            {"model": "resnet", "stochastic_depth": 0.1},
+            "stochastic_depth is 0.1 with depth 2; expected branches to skip; set depth to 3.",
+        ),
+    ],
+)
+def test_skipping_branches_that_are_not_there_is_refused(settings, sentence):
+    with pytest.raises(InputError) as caught:
+        resolve(plan(image_size=32, **settings), PHOTOS)
+    assert str(caught.value) == sentence
+
+
+def test_the_builder_is_told_of_stochastic_depth_where_it_has_it():
+    resolved, _ = resolve(plan(model="vit", image_size=32, stochastic_depth=0.1), PHOTOS)
+    assert model_kwargs(resolved, PHOTOS)["stochastic_depth"] == 0.1
+    assert "stochastic_depth" not in model_kwargs(resolve(plan(model="cnn"), PHOTOS)[0], PHOTOS)
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused():

@@ -29,13 +29,23 @@ def same(first, second):
 
 def test_it_learns_pictures_and_leaves_the_network_with_its_best_weights(data):
     network = make_network()
-    trained = fit(data, network, steps=120, augment="shift")
+    trained = fit(data, network, steps=120, augment="light")
     assert max(row["validation_accuracy"] for row in trained.history) > 0.9
     assert same(network.state_dict(), trained.arrays)
     mean, std = channel_statistics(data[0])
     logits = network(((data[0] / 255 - mean) / std).astype(np.float32).transpose(0, 3, 1, 2))
     assert (logits.argmax(1) == data[1]).mean() > 0.9
     assert network.backward(np.ones_like(logits)).shape == (160, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"l1": 0.1}, {"l2": 0.1}, {"ema": 0.9}, {"flip": True}, {"mixup": 0.5}, {"cutmix": 0.5}],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_each_setting_is_heard(data, setting):
+    settings = {"steps": 8, "augment": "light"}
+    assert not same(fit(data, **settings).arrays, fit(data, **settings, **setting).arrays)
 
 
 def test_it_learns_rows_of_numbers(data):

@@ -16,17 +16,51 @@ def test_the_learning_rate_stays_between_zero_and_its_peak(schedule, progress):
 
 @pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "constant"])
 def test_the_learning_rate_is_zero_at_the_end(schedule):
-    assert learning_rate_factor(schedule, 1.0) == pytest.approx(0, abs=1e-12)
+    assert learning_rate_factor(schedule, 1.0) == 0
 
 
-def test_one_cycle_rises_to_its_peak_and_falls():
-    factors = [learning_rate_factor("one-cycle", progress / 10) for progress in range(11)]
-    assert max(factors) == factors[2] == pytest.approx(1)
-    assert factors[0] < factors[1] < factors[2] > factors[3] > factors[9] > factors[10]
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_learning_rate_reaches_its_peak(schedule):
+    assert max(factors(schedule)) == 1
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_first_step_has_a_learning_rate(schedule):
+    assert learning_rate_factor(schedule, 0.0) > 0
+
+
+@pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "constant"])
+def test_the_learning_rate_ends_in_a_slope_without_a_jump(schedule):
+    steps = [before - after for before, after in itertools.pairwise(factors(schedule))]
+    assert max(map(abs, steps)) < 0.03
+
+
+def factors(schedule):
+    return [learning_rate_factor(schedule, progress / 1000) for progress in range(1001)]
+
+
+def test_one_cycle_has_its_peak_after_a_fifth_of_the_run():
+    values = factors("one-cycle")
+    assert values.index(1.0) == 200
+    assert all(before < after for before, after in itertools.pairwise(values[:201]))
+    assert all(before > after for before, after in itertools.pairwise(values[200:]))
+    assert learning_rate_factor("one-cycle", 0.6) == pytest.approx(0.5)
+
+
+def test_warm_up_stable_decay_is_flat_between_its_rise_and_a_linear_fall_over_the_last_fifth():
+    values = factors("warm-up-stable-decay")
+    assert all(before < after for before, after in itertools.pairwise(values[:51]))
+    assert values[50:801] == pytest.approx([1.0] * 751)
+    assert learning_rate_factor("warm-up-stable-decay", 0.9) == pytest.approx(0.5)
+    assert learning_rate_factor("warm-up-stable-decay", 0.95) == pytest.approx(0.25)
+
+
+def test_cosine_is_halfway_down_in_the_middle():
+    assert learning_rate_factor("cosine", 0.5) == pytest.approx(0.5)
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(ValueError, match="there is no schedule 'step'; expected one-cycle, linear, cosine or constant"):
+    with pytest.raises(ValueError, match="there is no schedule 'step'; expected one of one-cycle, linear, cosine"):
         learning_rate_factor("step", 0.5)
 
 

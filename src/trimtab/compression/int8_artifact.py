@@ -52,6 +52,7 @@ def int8_artifact(trained: Artifact, int8_onnx: Path) -> Artifact:
                 raise _unexpected(f"more than one rounding of '{place}'")
             activations[place] = file.read_activation(node)
     network = build(numpy_nn, trained.builder, trained.kwargs)
+    arrays |= {key: np.asarray(trained.arrays[key], np.float32) for key in quantized.float_parameters(network)}
     quantized.assemble(network, arrays, activations)  # refuses what it has no place for
     return Artifact(
         builder=trained.builder,
@@ -105,7 +106,9 @@ class _File:
     def follows_unchanging(self, node: onnx.NodeProto) -> bool:
         """Return whether the numbers were rounded to this scale already."""
         maker = self._makers.get(node.input[0])
-        return maker is not None and maker.op_type in _UNCHANGING
+        while maker is not None and maker.op_type in _UNCHANGING:
+            maker = self._makers.get(maker.input[0])
+        return maker is not None and maker.op_type == "DequantizeLinear"
 
 
 def _place(tensor: str) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.data.dataset import Dataset, hash_array, hash_dataset, hash_table
+from trimtab.data.dataset import Dataset, hash_array, hash_dataset, hash_rows, hash_table
 from trimtab.errors import IntegrityError
 from trimtab.ledger import Ledger
 from trimtab.storage import sha256_bytes
@@ -183,7 +183,7 @@ def one_at_a_time(directory: Path) -> Iterator[None]:
 
 def _hash_features(dataset: Dataset, rows: NDArray[np.int64]) -> str:
     if dataset.images is not None:
-        return hash_array(dataset.images[rows])
+        return hash_rows(dataset.images, rows)
     assert dataset.table is not None  # noqa: S101 - a Dataset has images or a table
     return hash_table(dataset.table.take(rows))
 

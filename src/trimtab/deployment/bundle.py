@@ -25,7 +25,8 @@ ARTIFACT = "artifact"
 _MANIFEST = "manifest.json"
 _NEEDED = ("name", "kind", "class_names", "inputs", "outputs", "preprocessing", "model", "hashes")
 
-_OF_THE_NETWORK = ("quantization", "temperature")  # of an artifact's meta; the rest describes its input and classes
+# Of an artifact's meta; the rest describes its input and classes.
+_OF_THE_NETWORK = ("quantization", "temperature", "test_time")
 
 
 def write_bundle(
@@ -93,6 +94,7 @@ def write_bundle(
             "golden": None if golden is None else list(golden),
             "model": {"builder": artifact.builder, "kwargs": artifact.kwargs, "variant": variant},
             "temperature": artifact.meta.get("temperature", 1.0),
+            "test_time": artifact.meta.get("test_time", "none"),
             "preprocessing": {key: value for key, value in artifact.meta.items() if key not in _OF_THE_NETWORK},
             "hashes": _hash_files(temporary),
         }

@@ -84,6 +84,11 @@ class Graph:
         self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, domain=domain, **attributes))
         return output
 
+    def reshape(self, tensor: str, shape: Sequence[int], name: str) -> str:
+        """Add a node that gives a tensor another shape, in which -1 stands for what is left."""
+        wanted = self.constant(f"{name}.shape", np.array(shape, dtype=np.int64))
+        return self.node("Reshape", [tensor, wanted], name)
+
     def mark_foldable(self, tensor: str, foldable: Foldable) -> None:
         """Note that a scale and shift of ``tensor`` may be moved into these constants."""
         self._foldable[tensor] = foldable

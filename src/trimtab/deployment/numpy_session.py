@@ -55,7 +55,7 @@ class NumpySession:
         self._threads = threads
         try:
             self._network, self._num_classes = _network(artifact), len(artifact.meta["class_names"])
-            self._temperature = _temperature(artifact.meta)
+            self._temperature, self._has_mirror = _temperature(artifact.meta), artifact.has_mirror
             self._prepare = _preprocessing(artifact.meta)
             self.input_names: tuple[str, ...] = tuple(spec.name for spec in describe_inputs(artifact.meta))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -80,8 +80,14 @@ class NumpySession:
         if not len(features):
             return np.empty((0, self._num_classes), np.float32)
         with _ALONE, numpy_nn.threads(self._threads), numpy_nn.inference():
-            probabilities: NDArray[np.float32] = numpy_nn.softmax(self._network(features) / self._temperature)
+            probabilities: NDArray[np.float32] = numpy_nn.softmax(self._logits(features) / self._temperature)
         return probabilities
+
+    def _logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return [N, K], where the model says so the mean of those of the pictures and of their mirror images."""
+        both = np.concatenate([features, features[..., ::-1]]) if self._has_mirror else features
+        logits: NDArray[np.float32] = self._network(both)
+        return logits.reshape(2, len(features), -1).mean(axis=0) if self._has_mirror else logits
 
 
 def _network(artifact: Artifact) -> numpy_nn.Sequential:

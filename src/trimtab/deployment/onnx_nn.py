@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.deployment.graph import Foldable, Graph
+from trimtab.deployment.onnx_activations import GELU, Dropout, Identity, ReLU, Scale, SiLU
+from trimtab.deployment.onnx_tokens import SelfAttention, TokenMean, Tokens
 
 __all__ = [
     "GELU",
@@ -27,13 +29,19 @@ __all__ = [
     "Dropout",
     "Flatten",
     "Identity",
+    "LayerNorm",
     "Linear",
     "MaxPool2d",
     "ReLU",
     "Residual",
     "Scale",
+    "SelfAttention",
     "Sequential",
+    "ShiftNorm2d",
     "SiLU",
+    "TokenMean",
+    "Tokens",
+    "frozen",
 ]
 
 Pair = int | tuple[int, int]
@@ -51,22 +59,33 @@ class Layer(Protocol):
 
 
 class Sequential:
-    """Layers one after the other; keys ``0.``, ``1.``, ..."""
+    """Layers one after the other; keys ``0.``, ``1.``, ...
+
+    A maximum changes places with the rising functions after it, so that they join the convolution before it.
+    """
 
     def __init__(self, *layers: Layer) -> None:
         self.layers = layers
 
     def emit(self, graph: Graph, tensor: str, prefix: str) -> str:
-        """Write every layer in order."""
-        for index, layer in enumerate(self.layers):
+        """Write every layer, maxima as late as possible."""
+        for index, layer in self._late_maxima():
             tensor = layer.emit(graph, tensor, f"{prefix}.{index}" if prefix else str(index))
         return tensor
+
+    def _late_maxima(self) -> list[tuple[int, Layer]]:
+        order: list[tuple[int, Layer]] = []
+        for index, layer in enumerate(self.layers):
+            is_passed = isinstance(layer, ShiftNorm2d | ReLU) and bool(order) and isinstance(order[-1][1], MaxPool2d)
+            order.insert(len(order) - is_passed, (index, layer))
+        return order
 
 
 class Residual:
     """``x + module(x)``; keys ``module.``."""
 
-    def __init__(self, module: Layer) -> None:
+    def __init__(self, module: Layer, p: float = 0.0) -> None:
+        """Accept torch's probability of leaving the module out, which is for training."""
         self.module = module
 
     def emit(self, graph: Graph, tensor: str, prefix: str) -> str:
@@ -132,17 +151,20 @@ class BatchNorm2d:
 
     def emit(self, graph: Graph, tensor: str, prefix: str) -> str:
         """Fold into the layer before; write nodes only for what cannot be folded."""
-        weight, offset, mean, variance = (
+        offset, mean, variance = (
             graph.array(f"{prefix}.{name}", (self.num_features,)).astype(np.float64)
-            for name in ("weight", "bias", "running_mean", "running_var")
+            for name in ("bias", "running_mean", "running_var")
         )
-        scale = weight / np.sqrt(variance + self.eps)
+        scale = self._weight(graph, prefix) / np.sqrt(variance + self.eps)
         shift = offset - mean * scale
         rest, bias = graph.fold(tensor, scale)
         if bias is not None and np.all(rest == 1):
             graph.shift(bias, shift)
             return tensor
         return self._emit_affine(graph, tensor, prefix, rest, shift)
+
+    def _weight(self, graph: Graph, prefix: str) -> NDArray[np.float64]:
+        return graph.array(f"{prefix}.weight", (self.num_features,)).astype(np.float64)
 
     def _emit_affine(
         self, graph: Graph, tensor: str, prefix: str, scale: NDArray[np.float64], shift: NDArray[np.float64]
@@ -157,6 +179,28 @@ class BatchNorm1d(BatchNorm2d):
     """The same for [B, F]."""
 
     trailing_axes = 0
+
+
+class ShiftNorm2d(BatchNorm2d):
+    """`BatchNorm2d` with a scale of one."""
+
+    def _weight(self, graph: Graph, prefix: str) -> NDArray[np.float64]:
+        return np.ones(self.num_features)
+
+
+class LayerNorm:
+    """The last axis normalized, with a scale and a shift: [..., C] -> the same shape."""
+
+    def __init__(self, normalized_shape: int, eps: float = 1e-5) -> None:
+        self.width, self.eps = normalized_shape, eps
+
+    def emit(self, graph: Graph, tensor: str, prefix: str) -> str:
+        """Write one ``LayerNormalization``."""
+        weight, bias = (
+            graph.constant(f"{prefix}.{name}", graph.array(f"{prefix}.{name}", (self.width,)))
+            for name in ("weight", "bias")
+        )
+        return graph.node("LayerNormalization", [tensor, weight, bias], prefix, axis=-1, epsilon=self.eps)
 
 
 class MaxPool2d:
@@ -211,64 +255,9 @@ class Flatten:
         return graph.node("Flatten", [tensor], prefix, axis=1)
 
 
-class ReLU:
-    """``max(x, 0)``."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        """Accept torch's argument, which changes nothing here."""
-
-    def emit(self, graph: Graph, tensor: str, prefix: str) -> str:
-        """Write one ``Relu``."""
-        return graph.node("Relu", [tensor], prefix)
-
-
-class SiLU:
-    """``x * sigmoid(x)``."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        """Accept torch's argument, which changes nothing here."""
-
-    def emit(self, graph: Graph, tensor: str, prefix: str) -> str:
-        """Write ``Sigmoid`` and ``Mul``."""
-        return graph.node("Mul", [tensor, graph.node("Sigmoid", [tensor], f"{prefix}.gate")], prefix)
-
-
-class GELU:
-    """``x`` times the normal distribution function of ``x``; ``"tanh"`` for the usual approximation."""
-
-    def __init__(self, approximate: str = "none") -> None:
-        self.approximate = approximate
-
-    def emit(self, graph: Graph, tensor: str, prefix: str) -> str:
-        """Write one ``Gelu``."""
-        return graph.node("Gelu", [tensor], prefix, approximate=self.approximate)
-
-
-class Scale:
-    """``x`` times a fixed factor."""
-
-    def __init__(self, factor: float) -> None:
-        self.factor = factor
-
-    def emit(self, graph: Graph, tensor: str, prefix: str) -> str:
-        """Write one ``Mul``."""
-        factor = graph.constant(f"{prefix}.factor", np.array(self.factor, dtype=np.float32))
-        return graph.node("Mul", [tensor, factor], prefix)
-
-
-class Identity:
-    """Nothing."""
-
-    def emit(self, graph: Graph, tensor: str, prefix: str) -> str:
-        """Write nothing."""
-        return tensor
-
-
-class Dropout(Identity):
-    """Nothing: a delivered model is in evaluation mode."""
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        """Accept torch's arguments, which change nothing here."""
+def frozen(layer: Conv2d) -> Conv2d:
+    """Return the layer: nothing is trained here."""
+    return layer
 
 
 def _constants(graph: Graph, prefix: str, weight_shape: tuple[int, ...], has_bias: bool) -> Foldable:

@@ -10,10 +10,13 @@ Shapes: B batch, C channels, H W height and width, F features, K classes.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trimtab.errors import nearest
+from trimtab.models.resnet import resnet
+from trimtab.models.vit import vit
 
 Builder = Callable[..., Any]
 
@@ -87,7 +90,13 @@ def separable_cnn(
     return nn.Sequential(*layers, *_head(nn, width, num_classes, dropout))
 
 
-MODELS: Mapping[str, Builder] = {"mlp": mlp, "cnn": cnn, "separable_cnn": separable_cnn}
+MODELS: Mapping[str, Builder] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "separable_cnn": separable_cnn,
+    "resnet": resnet,
+    "vit": vit,
+}
 
 
 def build(nn: Any, name: str, kwargs: Mapping[str, Any]) -> Any:
@@ -98,10 +107,25 @@ def build(nn: Any, name: str, kwargs: Mapping[str, Any]) -> Any:
     ValueError
         If there is no builder of that name.
     """
+    return _builder(name)(nn, **kwargs)
+
+
+def accepts(name: str, argument: str) -> bool:
+    """Return whether the builder of that name takes a keyword argument, such as ``"stochastic_depth"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no builder of that name.
+    """
+    return argument in inspect.signature(_builder(name)).parameters
+
+
+def _builder(name: str) -> Builder:
     if name not in MODELS:
         known = ", ".join(MODELS)
         raise ValueError(f"there is no model '{name}'; expected one of {known}; {nearest(name, MODELS)}pick one.")
-    return MODELS[name](nn, **kwargs)
+    return MODELS[name]
 
 
 def _convolution(nn: Any, width_in: int, width_out: int, *, pool: bool = False) -> Any:

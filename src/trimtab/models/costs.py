@@ -13,7 +13,7 @@ from typing import Any
 
 from trimtab.models.builders import build
 
-Shape = tuple[int, ...]  # without the batch: (C, H, W) or (F,)
+Shape = tuple[int, ...]  # without the batch: (C, H, W), (T, C) of tokens, or (F,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +23,9 @@ class Size:
     Attributes
     ----------
     parameters
-        Trained numbers.
+        Numbers that are trained, or set once before training.
     macs
-        Multiply-accumulate operations of convolutions and linear layers.
+        Multiply-accumulate operations of convolutions, linear layers and attention.
     activations
         Numbers passed between layers, summed over the layers.
     """
@@ -56,7 +56,9 @@ class _Layer:
 class _Linear(_Layer):
     def __call__(self, shape: Shape, total: list[int]) -> Shape:
         width_in, width_out = self.args
-        return _count(total, (width_out,), parameters=width_in * width_out + width_out, macs=width_in * width_out)
+        weights, bias = width_in * width_out, width_out if self.kwargs.get("bias", True) else 0
+        rows = math.prod(shape[:-1])
+        return _count(total, (*shape[:-1], width_out), parameters=weights + bias, macs=rows * weights)
 
 
 class _Conv2d(_Layer):
@@ -71,9 +73,30 @@ class _Conv2d(_Layer):
         return _count(total, (width_out, height, width), parameters=weights + bias, macs=weights * height * width)
 
 
-class _BatchNorm(_Layer):
+class _Norm(_Layer):
     def __call__(self, shape: Shape, total: list[int]) -> Shape:
         return _count(total, shape, parameters=2 * self.args[0], macs=0)
+
+
+class _ShiftNorm(_Layer):
+    def __call__(self, shape: Shape, total: list[int]) -> Shape:
+        return _count(total, shape, parameters=self.args[0], macs=0)
+
+
+class _Tokens(_Layer):
+    def __call__(self, shape: Shape, total: list[int]) -> Shape:
+        return _count(total, self.args, parameters=math.prod(self.args), macs=0)
+
+
+class _SelfAttention(_Layer):
+    def __call__(self, shape: Shape, total: list[int]) -> Shape:
+        tokens, width = shape[0], shape[1] // 3
+        return _count(total, (tokens, width), parameters=0, macs=2 * tokens * tokens * width)
+
+
+class _TokenMean(_Layer):
+    def __call__(self, shape: Shape, total: list[int]) -> Shape:
+        return (shape[1],)
 
 
 class _MaxPool2d(_Layer):
@@ -103,6 +126,10 @@ class _Residual(_Layer):
         return _count(total, self.args[0](shape, total), parameters=0, macs=0)
 
 
+def _frozen(layer: _Layer) -> _Layer:
+    return layer
+
+
 def _count(total: list[int], shape: Shape, *, parameters: int, macs: int) -> Shape:
     total[0] += parameters
     total[1] += macs
@@ -113,13 +140,21 @@ def _count(total: list[int], shape: Shape, *, parameters: int, macs: int) -> Sha
 _COUNTER = SimpleNamespace(
     Linear=_Linear,
     Conv2d=_Conv2d,
-    BatchNorm1d=_BatchNorm,
-    BatchNorm2d=_BatchNorm,
+    BatchNorm1d=_Norm,
+    BatchNorm2d=_Norm,
+    ShiftNorm2d=_ShiftNorm,
+    LayerNorm=_Norm,
     ReLU=_Layer,
+    GELU=_Layer,
+    Scale=_Layer,
     Dropout=_Layer,
+    Tokens=_Tokens,
+    SelfAttention=_SelfAttention,
+    TokenMean=_TokenMean,
     MaxPool2d=_MaxPool2d,
     AdaptiveAvgPool2d=_AdaptiveAvgPool2d,
     Flatten=_Flatten,
     Sequential=_Sequential,
     Residual=_Residual,
+    frozen=_frozen,
 )

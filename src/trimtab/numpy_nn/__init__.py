@@ -8,9 +8,10 @@ the input; parameters collect theirs in ``grad``. Losses return value and gradie
 """
 
 from trimtab.numpy_nn.activations import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
+from trimtab.numpy_nn.attention import SelfAttention, TokenMean, Tokens
 from trimtab.numpy_nn.containers import Identity, Residual, Sequential
-from trimtab.numpy_nn.convolution import Conv2d, ConvTranspose2d
-from trimtab.numpy_nn.linear import Dropout, Embedding, Flatten, Linear, Unflatten
+from trimtab.numpy_nn.convolution import Conv2d, ConvTranspose2d, frozen
+from trimtab.numpy_nn.linear import Dropout, Embedding, Flatten, Linear, Scale, Unflatten
 from trimtab.numpy_nn.losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -22,7 +23,7 @@ from trimtab.numpy_nn.losses import (
     softmax,
 )
 from trimtab.numpy_nn.module import Module, Parameter, ShapeError, inference
-from trimtab.numpy_nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm
+from trimtab.numpy_nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm, ShiftNorm2d
 from trimtab.numpy_nn.optimizers import SGD, Adam, AdamW, clip_grad_norm_
 from trimtab.numpy_nn.penalties import gradient_penalty
 from trimtab.numpy_nn.pooling import AvgPool2d, MaxPool2d
@@ -52,16 +53,22 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Residual",
+    "Scale",
+    "SelfAttention",
     "Sequential",
     "ShapeError",
+    "ShiftNorm2d",
     "SiLU",
     "Sigmoid",
     "Tanh",
+    "TokenMean",
+    "Tokens",
     "Unflatten",
     "Upsample",
     "binary_cross_entropy_with_logits",
     "clip_grad_norm_",
     "cross_entropy",
+    "frozen",
     "gradient_penalty",
     "inference",
     "l1_penalty",

@@ -8,9 +8,10 @@ from typing import final
 import numpy as np
 
 from trimtab.numpy_nn.activations import LeakyReLU, ReLU
+from trimtab.numpy_nn.linear import draw_mask
 from trimtab.numpy_nn.module import Array, Module, ShapeError
 from trimtab.numpy_nn.pooling import MaxPool2d
-from trimtab.numpy_nn.shards import can_shard, run_shards, shard_edges
+from trimtab.numpy_nn.shards import can_shard, run_shards, shard_edges, state
 
 
 @final
@@ -128,34 +129,58 @@ class Sequential(Module):
 
 @final
 class Residual(Module):
-    """``x + module(x)``; keys ``module.``."""
+    """``x + module(x)``; keys ``module.``.
 
-    def __init__(self, module: Module) -> None:
-        self.module = module
+    In training each example leaves ``module`` out with probability ``p``, and what it adds is scaled by 1 / (1 - p)
+    otherwise: stochastic depth (Huang et al., 2016).
+    """
+
+    def __init__(self, module: Module, p: float = 0.0) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"p is {p}; expected a probability below 1; give a number from 0 to 0.99.")
+        self.module, self.p = module, p
+        self._key = 0
+        if p:
+            self.rng = np.random.default_rng()
 
     def describe(self) -> str:
-        """Return the module."""
-        return str(self.module)
+        """Return the module, and the probability unless it is zero."""
+        return f"{self.module}, p={self.p:g}" if self.p else str(self.module)
+
+    def draw(self) -> None:
+        """Draw the key of the next examples that leave the module out."""
+        if self.p:
+            self._key = int(self.rng.integers(2**63))
 
     def forward(self, x: Array) -> Array:
-        """Return the sum; both have one shape."""
+        """Return the sum; both have one shape. Keep which examples left the module out."""
         try:
             changed = self.module.forward(x)
         except ShapeError as error:
             raise error.within("module") from None
         if changed.shape != x.shape:
             raise ShapeError(self, x, f"a module that keeps the shape; it returned {list(changed.shape)}")
-        return x + changed
+        if not self.training or not self.p:
+            self._keep(None)
+            return x + changed
+        if state.shard is None:
+            self.draw()
+        mask = draw_mask(self._key, self.p, (len(x), *[1] * (x.ndim - 1)), x.dtype)
+        self._keep(mask)
+        return x + changed * mask
 
     def backward(self, grad: Array) -> Array:
-        """d(x + m(x)) = grad + m.backward(grad)."""
+        """d(x + m(x)) = grad + m.backward(grad), of the examples that did not leave the module out."""
+        (mask,) = self._take()
         self.module.input_gradient = self.input_gradient
-        inner = self.module.backward(grad)
+        inner = self.module.backward(grad if mask is None else grad * mask)
         return grad + inner if self.input_gradient else inner
 
     def tangent(self, v: Array) -> Array:
-        """``v + module.tangent(v)``."""
-        return v + self.module.tangent(v)
+        """``v + module.tangent(v)``, of the same examples."""
+        (mask,) = self._kept
+        moved = self.module.tangent(v)
+        return v + (moved if mask is None else moved * mask)
 
 
 @final

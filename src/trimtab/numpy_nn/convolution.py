@@ -204,6 +204,12 @@ class ConvTranspose2d(Module):
         return dx.transpose(0, 3, 1, 2)
 
 
+def frozen(layer: Conv2d) -> Conv2d:
+    """Return the layer, with a weight that training leaves as it is."""
+    layer.weight.requires_grad = False
+    return layer
+
+
 # ---- groups: as many convolutions side by side ----
 
 

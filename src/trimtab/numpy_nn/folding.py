@@ -15,9 +15,12 @@ from trimtab.numpy_nn import winograd
 from trimtab.numpy_nn.activations import ReLU
 from trimtab.numpy_nn.containers import Identity, Residual, Sequential
 from trimtab.numpy_nn.convolution import Conv2d
-from trimtab.numpy_nn.linear import Dropout, Linear
+from trimtab.numpy_nn.linear import Dropout, Linear, Scale
 from trimtab.numpy_nn.module import Array, Module, Parameter
-from trimtab.numpy_nn.normalization import BatchNorm1d, BatchNorm2d
+from trimtab.numpy_nn.normalization import BatchNorm1d, BatchNorm2d, ShiftNorm2d
+from trimtab.numpy_nn.pooling import MaxPool2d
+
+_Norm = BatchNorm1d | BatchNorm2d | ShiftNorm2d
 
 
 def fold(network: Module) -> Sequential:
@@ -27,12 +30,14 @@ def fold(network: Module) -> Sequential:
     normalize its outputs, [B, F].
     """
     layers: list[Module] = []
-    for layer in _flat(network):
+    for _, layer in flatten(network):
         before = layers[-1] if layers else None
         if isinstance(layer, Dropout | Identity):
             continue
-        if isinstance(layer, BatchNorm1d | BatchNorm2d) and isinstance(before, Conv2d | Linear) and layer.tracks:
-            layers[-1] = _folded(before, layer)
+        if isinstance(layer, _Norm) and isinstance(before, Conv2d | Linear) and layer.tracks:
+            layers[-1] = _folded(before, *_affine(layer))
+        elif isinstance(layer, Scale) and isinstance(before, Conv2d | Linear):
+            layers[-1] = _folded(before, np.float64(layer.factor), np.float64(0))
         elif isinstance(layer, Residual):
             layers.append(Residual(fold(layer.module)))
         else:
@@ -46,24 +51,40 @@ def fold(network: Module) -> Sequential:
     return Sequential(*(layer for layer in layers if not isinstance(layer, Identity))).eval()
 
 
-def _flat(network: Module) -> Iterator[Module]:
+def flatten(network: Module, name: str = "") -> list[tuple[str, Module]]:
+    """Return the layers of nested sequences with their names, in an order in which much can be folded.
+
+    A `MaxPool2d` changes places with what follows it as long as that rises everywhere: a `ShiftNorm2d`, a `ReLU`.
+    """
+    order: list[tuple[str, Module]] = []
+    for place, layer in _nested(network, name):
+        is_passed = isinstance(layer, ShiftNorm2d | ReLU) and bool(order) and isinstance(order[-1][1], MaxPool2d)
+        order.insert(len(order) - is_passed, (place, layer))
+    return order
+
+
+def _nested(network: Module, name: str) -> Iterator[tuple[str, Module]]:
     if isinstance(network, Sequential):
-        for layer in network:
-            yield from _flat(layer)
+        for place, layer in network.children():
+            yield from _nested(layer, f"{name}.{place}" if name else place)
     else:
-        yield network
+        yield name, network
 
 
-def _folded(layer: Conv2d | Linear, norm: BatchNorm1d | BatchNorm2d) -> Conv2d | Linear:
-    """Return the layer with the normalization that follows it in its weight and bias."""
+def _affine(norm: _Norm) -> tuple[Array, Array]:
+    """Return the scale and the shift that the normalization is, in evaluation."""
     scale = 1 / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
     if norm.weight is not None:
         scale = scale * norm.weight.data
-    bias = 0.0 if layer.bias is None else layer.bias.data
-    shift = (bias - norm.running_mean) * scale + (0.0 if norm.bias is None else norm.bias.data)
+    return scale, (0.0 if norm.bias is None else norm.bias.data) - norm.running_mean * scale
+
+
+def _folded(layer: Conv2d | Linear, scale: Array | np.float64, shift: Array | np.float64) -> Conv2d | Linear:
+    """Return the layer with what scales and shifts its output in its weight and bias."""
     folded, kind = copy.copy(layer), layer.weight.data.dtype
+    bias = np.zeros(len(layer.weight.data)) if layer.bias is None else layer.bias.data
     folded.weight = Parameter((layer.weight.data * scale.reshape(-1, *[1] * (layer.weight.data.ndim - 1))).astype(kind))
-    folded.bias = Parameter(shift.astype(kind))
+    folded.bias = Parameter((bias * scale + shift).astype(kind))
     return folded
 
 

@@ -1,4 +1,4 @@
-"""Matrix products and what goes with them: Linear, Embedding, Dropout, and changes of shape.
+"""Matrix products and what goes with them: Linear, Embedding, Dropout, Scale, and changes of shape.
 
 Legend: ``B`` batch, ``F`` features, ``O`` outputs.
 """
@@ -6,7 +6,7 @@ Legend: ``B`` batch, ``F`` features, ``O`` outputs.
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -134,10 +134,7 @@ class Dropout(Module):
             return x
         if state.shard is None:
             self.draw()
-        bits = np.random.PCG64(self._key)
-        bits.advance(shard_start() * math.prod(x.shape[1:]))  # one number each, whoever computes the part
-        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        mask = (np.random.Generator(bits).random(x.shape) >= self.p) * x.dtype.type(scale)
+        mask = draw_mask(self._key, self.p, x.shape, x.dtype)
         self._keep(mask)
         return x * mask
 
@@ -150,6 +147,41 @@ class Dropout(Module):
         """Apply the mask of the last forward pass."""
         (mask,) = self._kept
         return v if mask is None else v * mask
+
+
+def draw_mask(key: int, p: float, shape: tuple[int, ...], kind: np.dtype[Any]) -> Array:
+    """Return zeros with probability ``p`` and 1 / (1 - p) elsewhere: the same, whoever computes a part of the batch."""
+    bits = np.random.PCG64(key)
+    bits.advance(shard_start() * math.prod(shape[1:]))  # one number each
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    mask: Array = (np.random.Generator(bits).random(shape) >= p) * kind.type(scale)
+    return mask
+
+
+@final
+class Scale(Module):
+    """``x`` times a fixed factor: dx = dy times the same."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def describe(self) -> str:
+        """Return the factor."""
+        return f"{self.factor:g}"
+
+    def forward(self, x: Array) -> Array:
+        """Keep nothing."""
+        self._keep()
+        return self.tangent(x)
+
+    def backward(self, grad: Array) -> Array:
+        """Scale the gradient."""
+        self._take()
+        return self.tangent(grad)
+
+    def tangent(self, v: Array) -> Array:
+        """Scale the direction."""
+        return v * v.dtype.type(self.factor)
 
 
 class _Reshape(Module):

@@ -229,8 +229,12 @@ class Module:
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters and running statistics under torch's keys."""
-        state = {name: parameter.data.copy() for name, parameter in self.named_parameters()}
-        return state | {key: np.array(getattr(owner, name)) for key, owner, name in self._named_buffers()}
+        return {key: np.array(view) for key, view in self.state_views().items()}
+
+    def state_views(self) -> dict[str, Array]:
+        """Return the arrays of `state_dict` themselves; running statistics may be others after the next pass."""
+        state = {name: parameter.data for name, parameter in self.named_parameters()}
+        return state | {key: np.asarray(getattr(owner, name)) for key, owner, name in self._named_buffers()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Copy arrays in, converted to this network's element type.

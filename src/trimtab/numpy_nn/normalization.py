@@ -1,4 +1,4 @@
-"""Normalization over the batch (BatchNorm1d, BatchNorm2d) or over the features of each example (LayerNorm).
+"""Normalization over the batch (BatchNorm1d, BatchNorm2d, ShiftNorm2d) or over each example's features (LayerNorm).
 
 Both make z = (x - mean) / s with s = sqrt(variance + eps), and y = weight z + bias. Since mean and s depend on x,
 dx = weight / s (dy - mean(dy) - z mean(dy z)): what would only move the mean or the spread has no effect.
@@ -50,8 +50,9 @@ class _BatchNorm(Module):
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Start over with a weight of one, a bias of zero and no statistics."""
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             self.weight.data.fill(1)
+        if self.bias is not None:
             self.bias.data.fill(0)
         if self.tracks:
             self.running_mean[...], self.running_var[...] = 0, 1
@@ -142,6 +143,19 @@ class BatchNorm1d(_BatchNorm):
 @final
 class BatchNorm2d(_BatchNorm):
     """[B, C, H, W], normalized by channel (Ioffe and Szegedy, 2015)."""
+
+    def _check(self, x: Array) -> None:
+        if x.ndim != 4 or x.shape[1] != self.num_features:
+            raise ShapeError(self, x, f"[B, {self.num_features}, H, W]")
+
+
+@final
+class ShiftNorm2d(_BatchNorm):
+    """`BatchNorm2d` whose scale stays one, so that it may change places with a maximum; the shift is trained."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+        super().__init__(num_features, eps, momentum, affine=False)
+        self.bias = Parameter(np.zeros(num_features, np.float32))
 
     def _check(self, x: Array) -> None:
         if x.ndim != 4 or x.shape[1] != self.num_features:

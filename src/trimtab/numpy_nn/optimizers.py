@@ -22,7 +22,7 @@ _COST = 200  # of updating a number, in multiplications
 Parameters = Iterable[Parameter] | Iterable[Mapping[str, Any]]
 
 
-class _Optimizer:
+class Optimizer:
     """Groups of parameters, each with settings and state of its own; those that require no gradient are left out.
 
     A parameter belongs to the optimizer that was made last: its arrays are moved into that one's buffer.
@@ -76,13 +76,17 @@ class _Optimizer:
                     "changed in place; make the optimizer after `to`, and one only."
                 )
         for settings, flat in zip(self.groups, self._flat, strict=True):
-            update = self._update(settings)
+            self._move(settings, flat)
 
-            def compute(start: int, stop: int, flat: dict[str, Array] = flat, update: Any = update) -> None:
-                for first in range(start, stop, _PIECE):
-                    update(**{name: array[first : min(first + _PIECE, stop)] for name, array in flat.items()})
+    def _move(self, settings: dict[str, Any], flat: dict[str, Array]) -> None:
+        """Move one group in place, on all threads; ``flat`` holds its data, its gradient and its state."""
+        update = self._update(settings)
 
-            run_shards(shard_edges(flat["data"].size, _COST * flat["data"].size), compute)
+        def compute(start: int, stop: int) -> None:
+            for first in range(start, stop, _PIECE):
+                update(**{name: array[first : min(first + _PIECE, stop)] for name, array in flat.items()})
+
+        run_shards(shard_edges(flat["data"].size, _COST * flat["data"].size), compute)
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of what the optimizer remembers: ``"0.momentum"`` of the first group, ..., and ``"step"``."""
@@ -116,7 +120,7 @@ class _Optimizer:
 
 
 @final
-class SGD(_Optimizer):
+class SGD(Optimizer):
     """Gradient descent: v = momentum v + (1 - dampening) g, w -= lr v; with Nesterov's w -= lr (g + momentum v)."""
 
     state_names = ("momentum",)
@@ -151,7 +155,7 @@ class SGD(_Optimizer):
         return update
 
 
-class _AdamLike(_Optimizer):
+class _AdamLike(Optimizer):
     """m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr m' / (sqrt(v') + eps), m' and v' without their bias.
 
     Kept are the decaying sums s = b1 s + g and q = b2 q + g^2, of which m and v are fixed shares: three passes over the

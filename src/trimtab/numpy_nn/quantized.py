@@ -4,7 +4,9 @@ What flows from layer to layer are codes: whole numbers, an activation's value d
 of codes are whole numbers too, and those below 2^24 are exact in float32, in whatever order BLAS adds them up and on
 however many threads. While such a sum is in the cache it is scaled to the next activation's codes and rounded.
 
-Nothing is quantized here, and there is no backward pass: the numbers come from whoever calibrated them.
+What is neither a product nor does to codes what it does to values, such as `GELU` or `SelfAttention`, computes with
+values in between. Nothing is quantized here, and there is no backward pass: the numbers come from whoever calibrated
+them.
 
 Legend: ``B`` batch, ``O`` outputs.
 """
@@ -12,25 +14,28 @@ Legend: ``B`` batch, ``O`` outputs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 
-from trimtab.numpy_nn.activations import ReLU
+from trimtab.numpy_nn.activations import GELU, ReLU
+from trimtab.numpy_nn.attention import SelfAttention, TokenMean, Tokens
 from trimtab.numpy_nn.containers import Identity, Residual, Sequential
 from trimtab.numpy_nn.convolution import Conv2d
-from trimtab.numpy_nn.linear import Dropout, Flatten, Linear
+from trimtab.numpy_nn.folding import flatten
+from trimtab.numpy_nn.linear import Dropout, Flatten, Linear, Scale
 from trimtab.numpy_nn.module import Array, Module, Parameter
-from trimtab.numpy_nn.normalization import BatchNorm1d, BatchNorm2d
+from trimtab.numpy_nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm, ShiftNorm2d
 from trimtab.numpy_nn.pooling import AvgPool2d, MaxPool2d
 from trimtab.numpy_nn.resampling import AdaptiveAvgPool2d
 
 _LEVELS = 256
 _ONE = np.float32(1)
-_SCALABLE = (ReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten)  # do to codes what they do to values
-_SKIPPED = (BatchNorm1d, BatchNorm2d, Dropout, Identity)  # the first two are in the weights and biases
+_SCALABLE = (ReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten, Scale)  # do to codes what they do to values
+_SKIPPED = (BatchNorm1d, BatchNorm2d, ShiftNorm2d, Dropout, Identity)  # the norms are in the weights and biases
+_FLOAT = (GELU, LayerNorm, Tokens, SelfAttention, TokenMean)
 
 
 def assemble(
@@ -45,6 +50,7 @@ def assemble(
     arrays
         Of every `Conv2d` and `Linear`, with batch normalization folded in: ``<layer>.weight`` int8, meant times
         ``<layer>.weight.scale`` float32 [O]; ``<layer>.bias`` int32 [O], meant times that and the scale of the input.
+        Of layers that compute with values their parameters, float32 (`float_parameters`).
     activations
         Scale and zero point by place: ``"input"``, a layer's name, of a rectified layer the name of its `ReLU`, and
         ``<name>.sum`` for a `Residual`. There a value x becomes
@@ -65,6 +71,20 @@ def assemble(
     inner, scale = _assemble(network, "", scale, numbers)
     numbers.check_that_all_were_used()
     return Sequential(*layers, *inner, *([] if scale == 1 else [Rescale(scale)])).eval()
+
+
+def float_parameters(network: Module, name: str = "") -> list[str]:
+    """Return the state-dict keys of the parameters that stay float32: those of layers that compute with values.
+
+    ``name`` is the place of the network in another one.
+    """
+    found: list[str] = []
+    for place, layer in flatten(network, name):
+        if isinstance(layer, Residual):
+            found += float_parameters(layer.module, f"{place}.module")
+        elif isinstance(layer, _FLOAT):
+            found += [f"{place}.{key}" for key, _ in layer.named_parameters()]
+    return found
 
 
 @dataclass(frozen=True)
@@ -176,6 +196,11 @@ class _Numbers:
         bias = self._take(f"{name}.bias", shape[:1], "int32")
         return weight.astype(np.float32), bias.astype(np.float32), scales
 
+    def parameters(self, name: str, layer: Module) -> dict[str, Array]:
+        """Return the parameters of a layer that computes with values, by their names in it."""
+        shapes = {key: parameter.data.shape for key, parameter in layer.named_parameters()}
+        return {key: self._take(f"{name}.{key}", shape, "float32") for key, shape in shapes.items()}
+
     def _take(self, key: str, shape: tuple[int, ...], kind: str) -> Array:
         """Return an array, which must be of this shape and type."""
         found = self._arrays.pop(key, None)
@@ -204,6 +229,9 @@ def _assemble(network: Module, name: str, scale: np.float32, numbers: _Numbers) 
             inner, own = _assemble(step.layer.module, f"{step.name}.module", scale, numbers)
             layers.append(ResidualCodes(Sequential(*inner), scale / unit, own / unit, grid))
             scale = unit
+        elif isinstance(step.layer, _FLOAT):
+            layers += _with_values(step, scale, grid, numbers)
+            scale = unit
         elif not isinstance(step.layer, _SCALABLE):
             raise ValueError(f"layer {step.name} is {step.layer}; expected one that can compute in 8 bits.")
         else:
@@ -229,21 +257,21 @@ def _products(
     return [layer]
 
 
+def _with_values(step: _Step, scale: np.float32, grid: Grid | None, numbers: _Numbers) -> list[Module]:
+    """Return a layer that takes values, with what makes values of codes before it and codes of values after it."""
+    layer = copy.deepcopy(step.layer)
+    layer.load_state_dict(numbers.parameters(step.name, layer))
+    before = [] if scale == 1 else [Rescale(scale)]
+    return [*before, layer, *([] if grid is None else [Quantize(grid)])]
+
+
 def _steps(network: Module, name: str) -> list[_Step]:
     steps: list[_Step] = []
-    for place, layer in _flat(network, name):
-        follows_products = bool(steps) and isinstance(steps[-1].layer, Conv2d | Linear)
+    for place, layer in flatten(network, name):
+        follows_products = bool(steps) and isinstance(steps[-1].layer, Conv2d | Linear) and not steps[-1].is_rectified
         if isinstance(layer, ReLU) and follows_products:
             steps[-1] = replace(steps[-1], output=place, is_rectified=True)
-        elif not isinstance(layer, _SKIPPED):
+        elif not isinstance(layer, _SKIPPED) and not (isinstance(layer, Scale) and follows_products):
             output = f"{place}.sum" if isinstance(layer, Residual) else place
             steps.append(_Step(place, layer, output))
     return steps
-
-
-def _flat(network: Module, name: str) -> Iterator[tuple[str, Module]]:
-    if isinstance(network, Sequential):
-        for place, layer in network.children():
-            yield from _flat(layer, f"{name}.{place}" if name else place)
-    else:
-        yield name, network

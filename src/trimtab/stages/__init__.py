@@ -1,9 +1,11 @@
 """What the stages of the main job do; their order is in `trimtab.pipeline`."""
 
-from trimtab.stages.calibration import calibrate
+from trimtab.stages.calibration import calibrate, judge_on_validation
 from trimtab.stages.delivery import choose, deliver, export_candidates, measure, write_page
 from trimtab.stages.job import Job, Replay
 from trimtab.stages.learning import announce, divide, encode, read, train_model
+from trimtab.stages.page import draw_curves
+from trimtab.stages.sweeping import sweep
 
 __all__ = [
     "Job",
@@ -13,10 +15,13 @@ __all__ = [
     "choose",
     "deliver",
     "divide",
+    "draw_curves",
     "encode",
     "export_candidates",
+    "judge_on_validation",
     "measure",
     "read",
+    "sweep",
     "train_model",
     "write_page",
 ]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from trimtab.artifact import Artifact
 from trimtab.data import Dataset
 from trimtab.deployment.parity import TOLERANCE
+from trimtab.evaluation import Evaluation, evaluate
 from trimtab.evaluation.temperature import TemperatureChoice, apply_temperature, choose_temperature
 from trimtab.stages.job import Features, Job
 
@@ -69,3 +70,13 @@ def _choice(job: Job, dataset: Dataset, features: Features, native: NDArray[np.f
     choice = choose_temperature(native, features.validation.labels, groups=groups, seed=job.plan.seed)
     job.ledger.append("calibrated", **choice.to_dict())
     return choice
+
+
+def judge_on_validation(job: Job, dataset: Dataset, artifact: Artifact, features: Features) -> Evaluation:
+    """Return figures of the trained network on the validation rows; these chose its weights, so they flatter it."""
+    from trimtab.training.stepper import predict_probabilities
+
+    plan, rows = job.plan, features.validation
+    probabilities = predict_probabilities(artifact, rows, engine=str(plan.engine), threads=plan.threads or 1)
+    groups = None if dataset.groups is None else dataset.groups[features.validation_rows]
+    return evaluate(rows.labels, probabilities, class_names=dataset.class_names, groups=groups, seed=plan.seed)

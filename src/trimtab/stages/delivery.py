@@ -221,7 +221,7 @@ def deliver(job: Job, artifact: Artifact, delivered: Candidate, evaluation: Eval
         milliseconds_p99=delivered.latency.p99_ms,
         threads=delivered.latency.threads,
         parameters=size.parameters,
-        macs=size.macs,
+        macs=size.macs * (2 if artifact.has_mirror else 1),
         training_seconds=job.training_seconds,
         peak_memory_megabytes=peak_memory_megabytes(),
     )

@@ -18,6 +18,7 @@ from trimtab.plan import Plan
 from trimtab.planning import Facts
 from trimtab.storage import sha256_bytes
 from trimtab.training import Correction
+from trimtab.training.mode import Mode
 
 if TYPE_CHECKING:
     from trimtab.training.batches import Rows
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """What repeats an earlier run bit for bit: its corrections and its precision, for data with this hash."""
+    """What repeats an earlier run bit for bit: its corrections and its mode, for data with this hash."""
 
     run: str
     corrections: list[Correction]
-    precision: str
+    mode: Mode
     content_hash: str
     weights_sha256: str
 
@@ -50,7 +51,7 @@ class Replay:
         return cls(
             run=str(directory.path.resolve()),
             corrections=[Correction(**entry) for entry in trained["corrections"]],
-            precision=trained["precision"],
+            mode=mode_of(trained),
             content_hash=ledger.events("data")[-1]["content_hash"],
             weights_sha256=trained["weights_sha256"],
         )
@@ -62,7 +63,16 @@ class Replay:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Replay:
         """Return what `to_dict` gave."""
-        return cls(**{**fields, "corrections": [Correction(**entry) for entry in fields["corrections"]]})
+        corrections = [Correction(**entry) for entry in fields["corrections"]]
+        others = {name: fields[name] for name in ("run", "content_hash", "weights_sha256")}
+        return cls(**others, corrections=corrections, mode=mode_of(fields))
+
+
+def mode_of(fields: dict[str, Any]) -> Mode:
+    """Return the mode in an entry of the ledger; earlier versions noted the precision and had no choice in the rest."""
+    if "mode" in fields:
+        return Mode(**fields["mode"])
+    return Mode(precision=fields["precision"], memory_format="channels_last")
 
 
 def hash_plan(plan: Plan) -> str:
@@ -125,8 +135,11 @@ def describe_data(job: Job) -> str:
 
 
 def raw_inputs(dataset: Dataset, rows: NDArray[np.int64]) -> Any:
-    """Return rows as a predictor takes them: uint8 [N, H, W, C], or a `Table`."""
-    return table_of(dataset).take(rows) if dataset.images is None else dataset.images[rows]
+    """Return rows as a predictor takes them: pictures uint8 [H, W, C] that are read when looked at, or a `Table`."""
+    if dataset.images is None:
+        return table_of(dataset).take(rows)
+    images = np.asarray(dataset.images)  # not a memory map any more to NumPy, whose views cost more
+    return [images[row] for row in rows]
 
 
 def raw_row(dataset: Dataset, row: int) -> dict[str, Any]:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trimtab.artifact import Artifact
 from trimtab.data import Dataset, Split, TableEncoder, make_split
 from trimtab.errors import InputError
 from trimtab.interrupt import interruptible
-from trimtab.models import measure_size
-from trimtab.plan import Plan
 from trimtab.planning import model_kwargs
-from trimtab.stages.job import Features, Job, describe_data, hash_plan, table_of
+from trimtab.stages.job import Features, Job, describe_data, hash_plan, mode_of, table_of
+from trimtab.stages.reserve import Reserve
 from trimtab.storage import write_json, write_text
-from trimtab.training import Recipe
+from trimtab.training import LOGICAL_SHARDS, Recipe
+from trimtab.training.distributed import current_team
 
 if TYPE_CHECKING:
     from trimtab.training.loop import Trained
+    from trimtab.training.mode import Mode
     from trimtab.training.probe import Probe
     from trimtab.training.watch import HistoryRow
-
-_FIXED_SECONDS = 5.0  # export, calibration, latency, intervals and plots of a small model
-_EVALUATION_MACS = 50e9  # per second and thread, in batches
-_ROW_SECONDS, _NUMPY_ROW_SECONDS = 2e-5, 2e-4  # what a row costs besides, and more if NumPy computes it
 
 
 def announce(job: Job) -> None:
@@ -52,6 +50,9 @@ def announce(job: Job) -> None:
         job.console.note(job.reasons["model"])
     if plan.engine == "numpy" and "engine" in job.reasons:
         job.console.note(f"trained by the NumPy engine: {job.reasons['engine']}")
+    team = current_team()
+    if team is not None:
+        job.console.note(f"{team.worker.world_size} workers share each step")
     for name, reason in job.reasons.items():
         value = getattr(plan, name)
         job.ledger.append("decision", name=name, value=value, reason=reason)
@@ -109,12 +110,15 @@ def encode(job: Job, dataset: Dataset, split: Split) -> Features:
 
     meta: dict[str, Any] = {"kind": dataset.kind, "class_names": list(dataset.class_names)}
     rows = {"training": split.train, "validation": split.validation}
+    labels = {part: dataset.labels[index] for part, index in rows.items()}
+    make_rows = partial(Rows.of, num_classes=len(dataset.class_names))
     if dataset.images is not None:
-        images = {part: dataset.images[index] for part, index in rows.items()}
-        mean, std = channel_statistics(images["training"])
-        meta |= {"image_size": images["training"].shape[1], "channels": images["training"].shape[3]}
-        meta |= {"mean": mean, "std": std}
-        parts = {name: Rows.of(images[name], dataset.labels[rows[name]], mean=mean, std=std) for name in rows}
+        images = dataset.images  # as it lies on the disk: the parts are numbers of its rows
+        mean, std = channel_statistics(images, split.train)
+        meta |= {"image_size": images.shape[1], "channels": images.shape[3], "mean": mean, "std": std}
+        parts = {
+            name: make_rows(images, labels[name], numbers=index, mean=mean, std=std) for name, index in rows.items()
+        }
         kwargs = model_kwargs(job.plan, job.facts)
     else:
         table = table_of(dataset)
@@ -126,7 +130,7 @@ def encode(job: Job, dataset: Dataset, split: Split) -> Features:
                 "look for a mistake in the file, or give more rows",
             )
         meta |= {"encoder": encoder.to_dict(), "target": job.plan.target}
-        parts = {name: Rows.of(encoder.encode(table.take(rows[name])), dataset.labels[rows[name]]) for name in rows}
+        parts = {name: make_rows(encoder.encode(table.take(rows[name])), labels[name]) for name in rows}
         kwargs = model_kwargs(job.plan, job.facts, in_features=encoder.num_features)
     write_json(job.directory.data / "schema.json", {**meta, "content_hash": dataset.content_hash, "name": dataset.name})
     return Features(
@@ -148,9 +152,9 @@ def train_model(job: Job, features: Features, split: Split) -> Artifact:
         job.console.stage("training", "done by an earlier attempt")
         job.training_seconds = job.ledger.events("trained")[-1]["seconds"]
         return Artifact.load(job.directory.model)
-    recipe = _recipe(job.plan)
-    reserve = reserved_seconds(job, features, split)
-    job.ledger.append("reserved", seconds=round(reserve, 1), purpose="evaluation, export, compression, report")
+    recipe = recipe_of(job)
+    reserve = Reserve(job, features, split)
+    job.ledger.append("reserved", seconds=round(reserve.seconds(), 1), purpose="what comes after training")
     _save_first_batch(job, features, recipe)
     rows: list[HistoryRow] = []
     with interruptible(job.console) as wants_to_stop:
@@ -161,7 +165,7 @@ def train_model(job: Job, features: Features, split: Split) -> Artifact:
             features.validation,
             recipe,
             watch=Watch(
-                seconds_left=lambda: job.seconds_left() - reserve,
+                seconds_left=lambda: job.seconds_left() - reserve.seconds(),
                 wants_to_stop=wants_to_stop,
                 on_step=job.console.step,
                 on_epoch=lambda row: _note_epoch(job, rows, row),
@@ -173,43 +177,28 @@ def train_model(job: Job, features: Features, split: Split) -> Artifact:
             ),
             checkpoints=job.directory.checkpoints,
             replay=job.replay.corrections if job.replay else None,
-            precision=_decided_precision(job),
+            mode=_decided_mode(job),
         )
     artifact = Artifact(
         builder=str(job.plan.model),
         kwargs=features.kwargs,
         arrays=trained.arrays,
-        meta=features.meta,
+        meta=features.meta | ({} if job.plan.test_time == "none" else {"test_time": job.plan.test_time}),
     )
-    _note_trained(job, artifact, trained)
+    _note_trained(job, artifact, trained, reserve)
     artifact.save(job.directory.model)
     return artifact
 
 
-def reserved_seconds(job: Job, features: Features, split: Split) -> float:
-    """Return the seconds to keep for what comes after training, at most half of what is left.
-
-    A fixed part for loading libraries, export, calibration, latency and plots, and a part for the rows that the
-    exported candidates and the trained model are run on, at nominal speed; a third on top for a slower day.
-    """
-    macs = _network_macs(job, features)
-    evaluated = 3 * len(features.validation) + split.test_count
-    rows_seconds = evaluated * (macs / (_EVALUATION_MACS * job.facts.threads) + _ROW_SECONDS)
-    if job.plan.engine == "numpy":
-        rows_seconds += len(features.validation) * _NUMPY_ROW_SECONDS
-    return min(1.33 * (_FIXED_SECONDS + rows_seconds), max(0.0, job.seconds_left() / 2))
-
-
-def _network_macs(job: Job, features: Features) -> int:
-    meta = features.meta
-    shape = (meta["channels"], meta["image_size"], meta["image_size"]) if "channels" in meta else None
-    return measure_size(str(job.plan.model), features.kwargs, shape or (features.kwargs["in_features"],)).macs
-
-
-def _recipe(plan: Plan) -> Recipe:
-    """Return the training room's settings of a resolved plan."""
-    names = Recipe.__dataclass_fields__
-    return Recipe(**{name: getattr(plan, name) for name in names})
+def recipe_of(job: Job) -> Recipe:
+    """Return the training room's settings of the resolved plan, in a precision that this processor can multiply."""
+    plan = job.plan
+    names = Recipe.__dataclass_fields__.keys() - {"shards"}
+    recipe = Recipe(**{name: getattr(plan, name) for name in names}, shards=LOGICAL_SHARDS if plan.deterministic else 0)
+    if recipe.precision != "bfloat16" or job.facts.has_bfloat16:
+        return recipe
+    job.warn("this processor has no instructions for bfloat16, without which it is many times slower: float32 is used")
+    return replace(recipe, precision="float32")
 
 
 def _save_first_batch(job: Job, features: Features, recipe: Recipe) -> None:
@@ -232,24 +221,17 @@ def _note_epoch(job: Job, rows: list[HistoryRow], row: HistoryRow) -> None:
     write_text(job.directory.history, text.getvalue())
 
 
-def _decided_precision(job: Job) -> str | None:
-    """Return the precision of the run that is repeated, or that an earlier attempt's probe decided on."""
+def _decided_mode(job: Job) -> Mode | None:
+    """Return the mode of the run that is repeated, or that an earlier attempt's probe decided on."""
     if job.replay:
-        return job.replay.precision
+        return job.replay.mode
     probes = job.ledger.events("probe")
-    if probes:
-        return str(probes[-1]["precision"])
-    if job.plan.precision == "bfloat16" and not job.facts.has_bfloat16:
-        return "float32"
-    return None
+    return mode_of(probes[-1]) if probes else None
 
 
 def _note_probe(job: Job, trial: Probe) -> None:
     job.ledger.append("probe", **asdict(trial))
-    if trial.precision != job.plan.precision:
-        job.warn(
-            f"{job.plan.precision} is more than twice as slow as {trial.precision} here: {trial.precision} is used"
-        )
+    job.console.note(f"{trial.mode}: {trial.reason}")
 
 
 def _note_resume(job: Job, rows: list[HistoryRow], history: list[HistoryRow], step: int) -> None:
@@ -258,13 +240,15 @@ def _note_resume(job: Job, rows: list[HistoryRow], history: list[HistoryRow], st
     job.console.note(f"from the checkpoint after step {step}")
 
 
-def _note_trained(job: Job, artifact: Artifact, trained: Trained) -> None:
+def _note_trained(job: Job, artifact: Artifact, trained: Trained, reserve: Reserve) -> None:
     job.training_seconds = trained.seconds
     job.ledger.append(
         "trained",
         seconds=round(trained.seconds, 3),
         corrections=[asdict(correction) for correction in trained.corrections],
-        precision=trained.precision,
+        reserved_seconds=round(reserve.seconds(), 1),
+        stepping_seconds=round(trained.stepping_seconds, 3),
+        mode=asdict(trained.mode),
         weights_sha256=artifact.sha256,
     )
     steps = trained.corrections[-1].total_steps

@@ -39,8 +39,16 @@ def write_evaluation_files(
     write_text(directory / "predictions.csv", text)
     before = _before_calibration(job, dataset.labels[rows], probabilities)
     plot_evaluation(evaluation, directory, before=before)
-    plot_learning_curves(_read_history(job.directory.history), directory / "learning_curves.svg")
+    draw_curves(job)
     _write_mistakes(directory, dataset, rows, probabilities)
+
+
+def draw_curves(job: Job) -> Path:
+    """Draw the history of training and return the file."""
+    path = job.directory.evaluation / "learning_curves.svg"
+    path.parent.mkdir(exist_ok=True)
+    plot_learning_curves(_read_history(job.directory.history), path)
+    return path
 
 
 def _before_calibration(job: Job, labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Reliability | None:

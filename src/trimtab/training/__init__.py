@@ -3,12 +3,13 @@
 The loop handles NumPy arrays and a `trimtab.training.stepper.Stepper`; importing this room needs no torch.
 """
 
-from trimtab.training.recipe import AUGMENTATIONS, ENGINES, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
+from trimtab.training.recipe import AUGMENTATIONS, ENGINES, LOGICAL_SHARDS, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
 from trimtab.training.schedules import Correction, Timeline
 
 __all__ = [
     "AUGMENTATIONS",
     "ENGINES",
+    "LOGICAL_SHARDS",
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",

@@ -53,28 +53,44 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
             content = save({key: np.asarray(value, order="C") for key, value in getattr(checkpoint, part).items()})
             write_bytes(temporary / f"{part}.safetensors", content)
             hashes[part] = sha256_bytes(content)
+        hashes["state"] = _hash_state(checkpoint.step, checkpoint.state)
         write_json(temporary / "state.json", {"step": checkpoint.step, "hashes": hashes, "state": checkpoint.state})
-    if _read(target) is not None:
+    if read_checkpoint(target) is not None:
         for older in sorted(directory.glob("step_*"))[:-1]:
-            shutil.rmtree(older)
+            _remove(older)
+
+
+def _remove(directory: Path) -> None:
+    """Take the name away first: a process killed meanwhile leaves nothing that looks like a checkpoint."""
+    nameless = directory.with_name(f".{directory.name}.old.tmp")
+    shutil.rmtree(nameless, ignore_errors=True)
+    directory.replace(nameless)
+    shutil.rmtree(nameless)
 
 
 def load_checkpoint(directory: Path) -> Checkpoint | None:
     """Return the newest checkpoint that is whole and unaltered, or ``None`` when there is none."""
     for candidate in sorted(directory.glob("step_*"), reverse=True):
-        checkpoint = _read(candidate)
+        checkpoint = read_checkpoint(candidate)
         if checkpoint is not None:
             return checkpoint
     return None
 
 
-def _read(directory: Path) -> Checkpoint | None:
+def read_checkpoint(directory: Path) -> Checkpoint | None:
+    """Return the checkpoint in a directory ``step_N``, or ``None`` when it is not as it was written."""
     try:
         description = json.loads((directory / "state.json").read_text())
         files = {part: directory / f"{part}.safetensors" for part in _PARTS}
         if any(sha256_file(file) != description["hashes"][part] for part, file in files.items()):
             return None
+        if _hash_state(description["step"], description["state"]) != description["hashes"]["state"]:
+            return None
         arrays = {part: load_file(file) for part, file in files.items()}
         return Checkpoint(step=description["step"], state=description["state"], **arrays)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
+
+
+def _hash_state(step: int, state: dict[str, Any]) -> str:
+    return sha256_bytes(json.dumps([step, state], sort_keys=True).encode())

@@ -37,8 +37,14 @@ def fit_classifier(
     learning_rate: float = 3e-3,
     weight_decay: float = 0.01,
     schedule: str = "one-cycle",
+    l1: float = 0.0,
+    l2: float = 0.0,
+    ema: float = 0.0,
     label_smoothing: float = 0.0,
     augment: str = "none",
+    flip: bool = False,
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
     patience: int = 0,
     seed: int = 0,
     threads: int | None = None,
@@ -62,7 +68,9 @@ def fit_classifier(
         Share of the rows that chooses the weights, or such rows: inputs and labels.
     steps, seconds
         The length: exactly so many steps, or as many as the time allows. One of the two.
-    batch_size, optimizer, learning_rate, weight_decay, schedule, label_smoothing, augment, patience
+    batch_size, optimizer, learning_rate, weight_decay, schedule, l1, l2, ema, label_smoothing
+        As in `trimtab.training.Recipe`.
+    augment, flip, mixup, cutmix, patience
         As in `trimtab.training.Recipe`.
     seed
         Of the weights, the order, augmentation and dropout.
@@ -98,8 +106,14 @@ def fit_classifier(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         schedule=schedule,
+        l1=l1,
+        l2=l2,
+        ema=ema,
         label_smoothing=label_smoothing,
         augment=augment,
+        flip=flip,
+        mixup=mixup,
+        cutmix=cutmix,
         precision="float32",
         patience=patience,
         threads=threads or available_threads(),

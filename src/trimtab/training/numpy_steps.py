@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from trimtab import numpy_nn
 from trimtab.artifact import Artifact
-from trimtab.models import build
+from trimtab.models import build, initial_arrays
 from trimtab.training.batches import Batches, Rows, step_seed
+from trimtab.training.mode import Mode
+from trimtab.training.numpy_optimizer import NumpyOptimizer
 from trimtab.training.recipe import Recipe
-from trimtab.training.stepper import Arrays, Stepper
+from trimtab.training.stepper import Arrays, Stepper, accumulated_step
 
 
 def make_stepper(builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Recipe) -> Stepper:
@@ -38,6 +40,7 @@ def make_stepper(builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Re
         )
     network: numpy_nn.Module = build(numpy_nn, builder, kwargs)
     network.reset_parameters(np.random.default_rng(step_seed(recipe.seed, -1)))
+    network.load_state_dict(initial_arrays(builder, kwargs, network.state_dict(), rows.sample()))
     return NumpyStepper(network, rows, recipe)
 
 
@@ -48,7 +51,8 @@ def using_threads(count: int) -> Iterator[None]:
     A loss that is not a number any more is what the loop looks for and tells about.
     """
     with warnings.catch_warnings(), numpy_nn.threads(count):
-        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"trimtab\.numpy_nn")
+        for module in (r"trimtab\.numpy_nn", r"trimtab\.training\.numpy_optimizer"):
+            warnings.filterwarnings("ignore", category=RuntimeWarning, module=module)
         yield
 
 
@@ -57,30 +61,51 @@ class NumpyStepper:
 
     def __init__(self, network: numpy_nn.Module, rows: Rows, recipe: Recipe) -> None:
         network.input_gradient = False
-        self.network, self.recipe, self.precision = network, recipe, recipe.precision
-        self.optimizer = _optimizer(network, recipe)
-        self._batches = Batches(rows, recipe)
+        self.network, self.recipe, self.mode = network, recipe, Mode.of(recipe)
+        self.optimizer = NumpyOptimizer(network, recipe)
+        self._batches, self._batch_size = Batches(rows, recipe), min(recipe.batch_size, len(rows))
 
-    def copy(self, precision: str) -> NumpyStepper:
+    def use(self, mode: Mode) -> None:
+        """Take note of the mode: this engine has one way to compute."""
+        self.mode = mode
+
+    def modes(self) -> list[Mode]:
+        """Return the one mode that there is."""
+        return [self.mode]
+
+    def compilation_obstacle(self) -> str | None:
+        """Return that this engine is not compiled."""
+        return "the NumPy engine is not"
+
+    def copy(self, mode: Mode) -> NumpyStepper:
         """Return a twin, for trials; nothing it does is seen by this one."""
         twin = copy.copy(self)
         twin.network = copy.deepcopy(self.network)
-        twin.optimizer = _optimizer(twin.network, self.recipe)
-        twin.precision = precision
+        twin.optimizer = NumpyOptimizer(twin.network, self.recipe)
+        twin.use(mode)
         return twin
 
     def step(self, step: int, rate: float) -> float:
         """Do step number ``step`` in place, at learning rate ``rate``; return the loss."""
-        inputs, labels = self._batches.at(step)
-        self.network.train().seed(step_seed(self.recipe.seed, step))
+        return accumulated_step(self, self._batch_size, step, rate)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        self.optimizer.zero_grad()
+
+    def add_gradients(self, step: int, part: slice | None = None, *, seed: int) -> float:
+        """Add the gradients of some rows of a step's batch to those that there are; return their share of the loss."""
+        inputs, labels = self._batches.at(step, part or slice(None))
+        self.network.train().seed(seed)
         logits = self.network(inputs)
         loss, grad = numpy_nn.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        self.optimizer.zero_grad()
-        self.network.backward(grad)
-        for group in self.optimizer.groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        return float(loss)
+        share = len(labels) / self._batch_size
+        self.network.backward(grad * share)
+        return float(loss) * share
+
+    def update(self, rate: float) -> None:
+        """Move the weights in place along their gradients, at learning rate ``rate``, penalties included."""
+        self.optimizer.update(rate)
 
     def logits(self, rows: Rows) -> NDArray[np.float32]:
         """Return the network's output for all rows in evaluation mode: float32 [N, K]."""
@@ -90,17 +115,25 @@ class NumpyStepper:
         """Return copies of parameters and running statistics, by torch's names and layouts."""
         return self.network.state_dict()
 
+    def views(self) -> Arrays:
+        """Return the same without copying: to be read before the next step, not changed."""
+        return self.network.state_views()
+
+    def delivered_weights(self) -> Arrays:
+        """Return copies of the weights that `logits` computes with."""
+        return self.weights()
+
     def load_weights(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `weights` returned."""
         self.network.load_state_dict(arrays)
 
     def optimizer_arrays(self) -> Arrays:
         """Return the optimizer's state, flat arrays for each group of parameters."""
-        return self.optimizer.state_dict()
+        return self.optimizer.arrays()
 
     def load_optimizer(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `optimizer_arrays` returned."""
-        self.optimizer.load_state_dict(arrays)
+        self.optimizer.load(arrays)
 
 
 def logits(artifact: Artifact, rows: Rows) -> NDArray[np.float32]:
@@ -114,17 +147,3 @@ def _logits(network: numpy_nn.Module, rows: Rows) -> NDArray[np.float32]:
     network.eval()
     with numpy_nn.inference():
         return np.concatenate([network(inputs) for inputs in rows.chunks()])
-
-
-def _optimizer(network: numpy_nn.Module, recipe: Recipe) -> numpy_nn.SGD | numpy_nn.AdamW:
-    """Return the optimizer; weight decay falls on matrices and filters, not on biases and normalization."""
-    groups = [
-        {
-            "params": [entry for entry in network.parameters() if entry.data.ndim > 1],
-            "weight_decay": recipe.weight_decay,
-        },
-        {"params": [entry for entry in network.parameters() if entry.data.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "sgd":
-        return numpy_nn.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
-    return numpy_nn.AdamW(groups, lr=recipe.learning_rate)

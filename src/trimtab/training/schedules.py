@@ -8,21 +8,25 @@ Repeating a run means repeating its corrections: no clock is read here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-_WARM_UP = 0.2  # share of a one-cycle run that the learning rate rises
+_RISE = 0.2  # share of a one-cycle run that the learning rate rises
+_WARM_UP, _DECAY = 0.05, 0.2  # of a run with a plateau
+_START = 0.01  # of a run: how far it counts as risen at its first step
 
 
 def learning_rate_factor(schedule: str, progress: float) -> float:
-    """Return the learning rate as a fraction of its peak.
+    """Return the learning rate as a fraction of its peak: 1 at the highest, and 0 at the end unless it is constant.
 
     Parameters
     ----------
     schedule
-        ``"one-cycle"``: up to the peak in a straight line, then down to zero in one (Smith and Topin, 2018);
-        ``"linear"``: down only (Li et al., Budgeted Training, ICLR 2020); ``"cosine"``: half a cosine down
-        (Loshchilov and Hutter, 2017); ``"constant"``.
+        ``"one-cycle"``: up to the peak in a straight line, then down in one (Smith and Topin, 2018); the peak is
+        after a fifth of the run. ``"linear"``: down only (Li et al., Budgeted Training, ICLR 2020). ``"cosine"``:
+        half a cosine down (Loshchilov and Hutter, 2017). ``"warm-up-stable-decay"``: a short way up, a plateau, and
+        over the last fifth down in a straight line (Hägele et al., Scaling Laws and Compute-Optimal Training Beyond
+        Fixed Training Durations, NeurIPS 2024). ``"constant"``.
     progress
         Share of the run that is done, in [0, 1].
 
@@ -31,16 +35,31 @@ def learning_rate_factor(schedule: str, progress: float) -> float:
     ValueError
         If there is no schedule of that name.
     """
-    if schedule == "one-cycle":
-        rising = (progress + 0.01) / (_WARM_UP + 0.01)
-        return min(rising, (1 - progress) / (1 - _WARM_UP))
-    if schedule == "linear":
-        return 1 - progress
-    if schedule == "cosine":
-        return (1 + math.cos(math.pi * progress)) / 2
-    if schedule == "constant":
-        return 1.0
-    raise ValueError(f"there is no schedule '{schedule}'; expected one-cycle, linear, cosine or constant; pick one.")
+    if schedule not in _FACTORS:
+        raise ValueError(f"there is no schedule '{schedule}'; expected one of {', '.join(_FACTORS)}; pick one.")
+    return _FACTORS[schedule](progress)
+
+
+def _one_cycle(progress: float) -> float:
+    return min(_rising(progress, _RISE), (1 - progress) / (1 - _RISE))
+
+
+def _warm_up_stable_decay(progress: float) -> float:
+    return min(_rising(progress, _WARM_UP), 1.0, (1 - progress) / _DECAY)
+
+
+def _rising(progress: float, share: float) -> float:
+    """Return a straight line to 1 at ``share``, from a little above zero, so that the first step does something."""
+    return (progress + _START) / (share + _START)
+
+
+_FACTORS: dict[str, Callable[[float], float]] = {
+    "one-cycle": _one_cycle,
+    "linear": lambda progress: 1 - progress,
+    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,
+    "warm-up-stable-decay": _warm_up_stable_decay,
+    "constant": lambda progress: 1.0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

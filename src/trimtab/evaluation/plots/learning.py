@@ -1,4 +1,4 @@
-"""How training went: losses and validation accuracy by epoch."""
+"""How training went: losses and validation accuracy by epoch; the loss over a sweep of learning rates."""
 
 from __future__ import annotations
 
@@ -41,3 +41,26 @@ def plot_learning_curves(history: Sequence[dict[str, float]], path: Path) -> Non
             axes.set_xlabel("epoch")
             axes.grid(True)
             axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def plot_range_test(rates: Sequence[float], losses: Sequence[float], suggestion: float, path: Path) -> None:
+    """Draw the running mean of the loss against the learning rate, and mark the one that is suggested.
+
+    Parameters
+    ----------
+    rates, losses
+        Of each step, as in `trimtab.training.range_test.RangeTest`.
+    suggestion
+        A learning rate.
+    path
+        The .svg file; replaced when it exists.
+    """
+    with drawing(path, width=WIDE, height=3.1) as figure:
+        axes = figure.subplots()
+        axes.plot(rates, losses, color=ACCENT)
+        axes.axvline(suggestion, color=ORANGE, linestyle="--", label=f"suggested: {suggestion:.2g}")
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate")
+        axes.set_title("training loss, running mean")
+        axes.legend()
+        axes.grid(True)

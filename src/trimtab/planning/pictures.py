@@ -1,0 +1,63 @@
+"""Decisions for pictures: size, network, and how to train it."""
+
+from __future__ import annotations
+
+from trimtab.plan import Plan
+from trimtab.planning.decisions import Decisions, power_of_two, shared_decisions
+from trimtab.planning.facts import Facts
+from trimtab.planning.networks import choose_network, choose_size
+
+_LEARNING_RATES = {"adamw": 0.003, "muon": 0.04, "sgd": 0.05}
+
+
+def image_decisions(plan: Plan, facts: Facts) -> Decisions:
+    """Return every decision for pictures."""
+    minutes = plan.minutes or _image_minutes(facts)
+    size, size_reason = choose_size(plan, facts, minutes)
+    size = plan.image_size or size
+    model, options, reason = choose_network(plan, facts, size, minutes)
+    is_small = facts.rows < 20_000
+    shared = shared_decisions(plan, facts, minutes)
+    return (
+        shared
+        | _optimization(plan, facts, model)
+        | {
+            "image_size": (size, size_reason),
+            "model": (model, reason),
+            "options": (options, reason),
+            "epochs_at_most": (max(40, min(200, 4_000_000 // facts.rows)), "more passes gain little"),
+            "dropout": (0.1 if is_small else 0.0, "less data, more dropout"),
+            "augment": ("light", "shifts, which hardly any picture minds"),
+            "flip": _flip(facts),
+            "patience": (12, "the best weights are kept anyway"),
+        }
+    )
+
+
+def _optimization(plan: Plan, facts: Facts, model: str) -> Decisions:
+    """Return optimizer, batch and rates, which belong together."""
+    optimizer = plan.optimizer or ("muon" if model == "resnet" else "adamw")
+    is_muon = optimizer == "muon"
+    largest = 512 if is_muon else 64 if facts.rows < 20_000 else 128
+    smoothing = (0.2, "as measured with this network") if model == "resnet" else (0.05, "against overconfidence")
+    return {
+        "optimizer": (optimizer, "the most accuracy per minute of those measured"),
+        "batch_size": (
+            power_of_two(facts.rows / 60, 32, largest),
+            "enough steps a pass",
+        ),
+        "learning_rate": (_LEARNING_RATES[optimizer], f"fits {optimizer} at this batch size"),
+        "weight_decay": (0.05 if optimizer == "adamw" else 0.0005, f"as usual for {optimizer}"),
+        "label_smoothing": smoothing,
+    }
+
+
+def _flip(facts: Facts) -> tuple[bool, str]:
+    if facts.channels == 3:
+        return True, "color pictures: mirror images are usually still right"
+    return False, "grey pictures: signs and digits must not be mirrored"
+
+
+def _image_minutes(facts: Facts) -> float:
+    pixels = facts.rows * min(facts.side, 64) ** 2
+    return 0.5 if pixels < 1e6 else 3.0 if pixels < 1e7 else 10.0
