@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trimtab.data import Dataset, Source, Table
-from trimtab.data.dataset import hash_array, hash_dataset, hash_table
+from trimtab.data.dataset import hash_array, hash_dataset, hash_rows, hash_table
 
 
 def make(**changes: Any) -> Dataset:
@@ -66,6 +66,13 @@ def test_hash_of_an_array_depends_on_shape_and_type_not_on_layout() -> None:
     assert hash_array(array) == hash_array(np.asfortranarray(array))
     assert hash_array(array) != hash_array(array.reshape(3, 2))
     assert hash_array(array) != hash_array(array.astype(np.float64))
+
+
+def test_hash_of_some_rows_is_that_of_a_copy_of_them() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (700, 3, 2, 1), dtype=np.uint8)
+    rows = np.random.default_rng(1).permutation(700)[:600]
+    assert hash_rows(array, rows) == hash_array(array[rows])
+    assert hash_rows(array, rows[:0]) == hash_array(array[rows[:0]])
 
 
 def test_hash_of_a_table_depends_on_every_cell() -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from trimtab.training.batches import Batches
 from trimtab.training.rows import Rows, channel_statistics
 
 
@@ -66,3 +67,42 @@ def test_a_table_has_no_mirror_image():
 )
 def test_pictures_are_known_by_type_and_shape(inputs, are_pictures):
     assert Rows.of(inputs, np.zeros(2, np.int64)).are_pictures == are_pictures
+
+
+def mapped_pictures(tmp_path, count=700):
+    np.save(tmp_path / "images.npy", random_pictures(count))
+    return np.load(tmp_path / "images.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("augment", ["none", "light", "strong"])
+def test_a_part_by_row_numbers_is_what_a_copy_of_it_would_be(tmp_path, recipe, augment):
+    images = mapped_pictures(tmp_path)
+    numbers = np.random.default_rng(1).permutation(len(images))[:600]
+    labels = numbers % 3
+    mean, std = channel_statistics(images, numbers)
+    assert (mean, std) == channel_statistics(images[numbers])
+    part = Rows.of(images, labels, numbers=numbers, mean=mean, std=std)
+    copy = Rows.of(images[numbers], labels, mean=mean, std=std)
+    assert len(part) == 600
+    settings = recipe(augment=augment, flip=True, cutmix=0.5)
+    for step in (0, 9, 40):
+        for ours, theirs in zip(Batches(part, settings).at(step), Batches(copy, settings).at(step), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    for view in (lambda rows: rows, lambda rows: rows.first(70), lambda rows: rows.mirrored()):
+        pairs = zip(view(part).chunks(), view(copy).chunks(), strict=True)
+        assert all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+    np.testing.assert_array_equal(part.sample(), copy.sample())
+
+
+def test_pictures_on_disk_stay_there(tmp_path):
+    images = mapped_pictures(tmp_path)
+    part = Rows.of(images, np.zeros(5, np.int64), numbers=np.arange(5))
+    assert np.shares_memory(part.inputs, images)
+    assert np.shares_memory(part.first(2).inputs, images)
+
+
+@pytest.mark.parametrize(("side", "count"), [(32, 512), (64, 512), (128, 128), (256, 32), (3000, 1)])
+def test_fewer_rows_go_through_the_network_at_once_where_they_are_large(side, count):
+    images = np.broadcast_to(np.zeros((1, 1, 1, 1), np.uint8), (600, side, side, 3))
+    rows = Rows(inputs=images, numbers=np.arange(600), labels=np.zeros(600, np.int64), num_classes=2)
+    assert rows.rows_at_once == count

@@ -9,7 +9,6 @@ import ray
 from ray.cluster_utils import Cluster
 
 from trimtab import cli
-from trimtab.cli import main
 from trimtab.launching import launch
 
 
