@@ -46,7 +46,7 @@ def _add_option(group: Any, name: str, hint: Any, comment: str, default: Any) ->
     flag = "--" + name.replace("_", "-")
     kinds = [kind for kind in get_args(hint) if kind is not NoneType] or [hint]
     if kinds[0] is bool:
-        action = argparse.BooleanOptionalAction if default else "store_true"
+        action = "store_true" if default is False else argparse.BooleanOptionalAction
         group.add_argument(flag, action=action, default=None, help=comment)
         return
     shown = "" if default in (None, MISSING) else f" (default {default})"

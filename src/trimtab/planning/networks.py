@@ -104,11 +104,14 @@ def _passes_wanted(facts: Facts, name: str, options: Mapping[str, Any]) -> float
 
 def _stages(width: int, size: int) -> list[int]:
     """Return a `resnet`'s channels: ``width`` in the first stage and four times that in the later ones."""
-    count = max(1, min(5, (size // 4).bit_length()))
-    return [width] + [4 * width] * (count - 1)
+    return [width] + [4 * width] * (_halvings(size) - 1)
 
 
 def _stem_and_stages(width: int, size: int) -> list[int]:
     """Return the channels of the stem and of the stages, one stage per halving down to 4 pixels."""
-    stages = max(1, min(5, (size // 4).bit_length() - 1))
-    return [width * (index + 1) for index in range(stages + 1)]
+    return [width * (index + 1) for index in range(_halvings(size) + 1)]
+
+
+def _halvings(size: int) -> int:
+    """Return the stages, one per halving down to about 4 pixels."""
+    return max(1, min(5, (size // 4).bit_length() - 1))
