@@ -74,7 +74,7 @@ def test_grey_pictures_are_not_mirrored_and_color_pictures_are():
 @pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
 def test_the_learning_rate_is_one_that_fits_the_optimizer(optimizer):
     resolved, reasons = resolve(plan(optimizer=optimizer), PHOTOS)
-    rates = {"adamw": 0.003, "muon": 0.04, "sgd": 0.05}
+    rates = {"adamw": 0.003, "muon": 0.02, "sgd": 0.05}
     assert resolved.learning_rate == rates[optimizer]
     assert reasons["learning_rate"] == f"fits {optimizer} at this batch size"
 
@@ -129,7 +129,7 @@ def test_numpy_trains_in_float32(facts):
 
 def test_numpy_gets_a_network_that_it_can_train_in_the_time():
     def macs(engine):
-        resolved, _ = resolve(plan(minutes=2, image_size=48, engine=engine), PHOTOS)
+        resolved, _ = resolve(plan(minutes=0.5, image_size=48, engine=engine, model="separable_cnn"), PHOTOS)
         return measure_size(resolved.model, model_kwargs(resolved, PHOTOS), (3, 48, 48)).macs
 
     assert macs("numpy") < macs("torch")

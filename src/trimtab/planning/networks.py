@@ -56,7 +56,7 @@ def _candidates(plan: Plan, facts: Facts, size: int) -> Iterator[Network]:
             yield "vit", {"width": width, "depth": 6, "heads": width // 32, "patch": max(1, size // 8)}
     has_resnet = plan.model == "resnet" or (engine_of(plan, facts)[0] == "torch" and size >= 16)
     if has_resnet:
-        widest = 24 if facts.rows < 5_000 else 48 if facts.rows < 20_000 else 128
+        widest = 48 if facts.rows < 5_000 else 64 if facts.rows < 20_000 else 128
         for width in (128, 96, 64, 48, 40, 32, 24, 16, 12, 8):
             if width <= widest:
                 yield "resnet", {"channels": _stages(width, size), "stem": _stem(size)}

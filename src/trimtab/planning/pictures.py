@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from trimtab.plan import Plan
 from trimtab.planning.decisions import Decisions, power_of_two, shared_decisions
 from trimtab.planning.facts import Facts
@@ -37,19 +39,28 @@ def image_decisions(plan: Plan, facts: Facts) -> Decisions:
 def _optimization(plan: Plan, facts: Facts, model: str) -> Decisions:
     """Return optimizer, batch and rates, which belong together."""
     optimizer = plan.optimizer or ("muon" if model == "resnet" else "adamw")
-    is_muon = optimizer == "muon"
-    largest = 512 if is_muon else 64 if facts.rows < 20_000 else 128
+    batch = plan.batch_size or _batch_size(facts, optimizer)
     smoothing = (0.2, "as measured with this network") if model == "resnet" else (0.05, "against overconfidence")
     return {
         "optimizer": (optimizer, "the most accuracy per minute of those measured"),
-        "batch_size": (
-            power_of_two(facts.rows / 60, 32, largest),
-            "enough steps a pass",
-        ),
-        "learning_rate": (_LEARNING_RATES[optimizer], f"fits {optimizer} at this batch size"),
+        "batch_size": (batch, "enough steps a pass"),
+        "learning_rate": (_learning_rate(optimizer, batch), f"fits {optimizer} at this batch size"),
         "weight_decay": (0.05 if optimizer == "adamw" else 0.0005, f"as usual for {optimizer}"),
         "label_smoothing": smoothing,
     }
+
+
+def _batch_size(facts: Facts, optimizer: str) -> int:
+    """Return the rows of a step; those of Muon cost more besides their rows, so it takes fewer and larger ones."""
+    if optimizer == "muon":
+        return power_of_two(facts.rows / 20, 64, 512)
+    return power_of_two(facts.rows / 60, 32, 64 if facts.rows < 20_000 else 128)
+
+
+def _learning_rate(optimizer: str, batch: int) -> float:
+    """Return the peak; Muon's was measured at 512 rows, and noise grows as their root falls."""
+    scale = math.sqrt(batch / 512) if optimizer == "muon" else 1.0
+    return float(f"{_LEARNING_RATES[optimizer] * scale:.3g}")
 
 
 def _flip(facts: Facts) -> tuple[bool, str]:
