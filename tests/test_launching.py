@@ -177,6 +177,18 @@ def test_a_killed_worker_is_replaced_in_one_restart_and_the_weights_are_those_of
 
 
 @pytest.mark.slow
+def test_workers_compare_modes_and_follow_the_clock_together(command, tmp_path):
+    process = command("train", "digits", "--minutes", "0.4", "--out", tmp_path / "run")
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    assert "2 workers share each step" in output
+    assert not errors
+    probe = events(tmp_path / "run", "probe")[0]
+    assert len({json.dumps(trial["mode"]) for trial in probe["trials"]}) >= 2
+    assert events(tmp_path / "run", "trained")[0]["corrections"][-1]["total_steps"] > 20
+
+
+@pytest.mark.slow
 def test_bad_input_is_said_once_and_ends_with_two(command):
     process = command("train", "nothing.csv")
     output, errors = process.communicate(timeout=100)
@@ -198,7 +210,7 @@ def test_more_workers_than_shards_is_bad_input(command, tmp_path):
 
 @pytest.mark.slow
 def test_nothing_is_left_when_the_command_is_killed(command, tmp_path):
-    process = command("train", "wine", *SETTINGS, 100_000, "--out", tmp_path / "run")
+    process = command("train", "wine", *SETTINGS, 20_000, "--out", tmp_path / "run")
     wait_for(lambda: list((tmp_path / "run" / "checkpoints").glob("step_*")))
     assert len(processes_of(command.mark)) >= 4  # the command, torchrun and two workers
     process.kill()
@@ -209,7 +221,7 @@ def test_nothing_is_left_when_the_command_is_killed(command, tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_reaches_rank_0_which_finishes_with_what_there_is(command, tmp_path):
     run = tmp_path / "run"
-    process = command("train", "wine", *SETTINGS, 100_000, "--out", run)
+    process = command("train", "wine", *SETTINGS, 20_000, "--out", run)
     wait_for(lambda: list((run / "checkpoints").glob("step_*")))
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=100)

@@ -143,9 +143,9 @@ def test_long_steps_are_compared_by_parts_of_a_batch(outcome):
 
 def test_modes_are_not_compared_where_that_would_eat_the_time(outcome):
     found, machine = outcome({EAGER: (2.0, 2.0), LAST: (2.0, 2.0), HALF: (1.0, 1.0)}, seconds=0.3, seconds_left=12.0)
-    assert found.mode == HALF
-    assert machine.wall <= 2.0
-    assert found.step_seconds == pytest.approx(1.03)
+    assert found.mode == LAST, "which has not been seen to be slower than eager float32"
+    assert machine.wall <= 2.2
+    assert found.step_seconds == pytest.approx(2.06)
     assert found.trials == ()
     assert "too little time to compare" in found.reason
 

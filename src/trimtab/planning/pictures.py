@@ -31,7 +31,7 @@ def image_decisions(plan: Plan, facts: Facts) -> Decisions:
             "dropout": (0.1 if is_small else 0.0, "less data, more dropout"),
             "augment": ("light", "shifts, which hardly any picture minds"),
             "flip": _flip(facts),
-            "patience": (12, "the best weights are kept anyway"),
+            "patience": (0, "the learning rate ends with the time, and validation is best there"),
         }
     )
 

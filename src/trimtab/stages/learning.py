@@ -13,6 +13,7 @@ from trimtab.data import Dataset, Split, TableEncoder, make_split
 from trimtab.errors import InputError
 from trimtab.interrupt import interruptible
 from trimtab.planning import model_kwargs
+from trimtab.stages.following import reading_together, train_alone_or_together
 from trimtab.stages.job import Features, Job, describe_data, hash_plan, mode_of, table_of
 from trimtab.stages.reserve import Reserve
 from trimtab.storage import write_json, write_text
@@ -64,7 +65,8 @@ def announce(job: Job) -> None:
 
 def read(job: Job) -> Dataset:
     """Decode the data, or take it from the cache."""
-    dataset = job.source.load(image_size=job.plan.image_size, progress=job.console.shows_bars)
+    with reading_together(job):
+        dataset = job.source.load(image_size=job.plan.image_size, progress=job.console.shows_bars)
     for text in dataset.warnings:
         if text not in job.warnings:
             job.warn(text)
@@ -145,7 +147,6 @@ def encode(job: Job, dataset: Dataset, split: Split) -> Features:
 
 def train_model(job: Job, features: Features, split: Split) -> Artifact:
     """Train, or take the weights of an earlier attempt that got this far."""
-    from trimtab.training.loop import train
     from trimtab.training.watch import Watch
 
     if job.directory.model.exists():
@@ -158,11 +159,9 @@ def train_model(job: Job, features: Features, split: Split) -> Artifact:
     _save_first_batch(job, features, recipe)
     rows: list[HistoryRow] = []
     with interruptible(job.console) as wants_to_stop:
-        trained = train(
-            str(job.plan.model),
-            features.kwargs,
-            features.training,
-            features.validation,
+        trained = train_alone_or_together(
+            job,
+            features,
             recipe,
             watch=Watch(
                 seconds_left=lambda: job.seconds_left() - reserve.seconds(),
@@ -194,7 +193,8 @@ def recipe_of(job: Job) -> Recipe:
     """Return the training room's settings of the resolved plan, in a precision that this processor can multiply."""
     plan = job.plan
     names = Recipe.__dataclass_fields__.keys() - {"shards"}
-    recipe = Recipe(**{name: getattr(plan, name) for name in names}, shards=LOGICAL_SHARDS if plan.deterministic else 0)
+    shards = LOGICAL_SHARDS if plan.deterministic and plan.engine == "torch" else 0  # NumPy has one worker anyway
+    recipe = Recipe(**{name: getattr(plan, name) for name in names}, shards=shards)
     if recipe.precision != "bfloat16" or job.facts.has_bfloat16:
         return recipe
     job.warn("this processor has no instructions for bfloat16, without which it is many times slower: float32 is used")

@@ -6,7 +6,6 @@ decides the last bits of the weights. Its outcome is written down, and followed 
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,6 @@ _WARM_STEPS = 2  # kernels are still made in the second
 _ROUNDS_LEAST, _ROUNDS_MOST = 2, 25
 _TRIAL_SHARE = 0.04  # of the time left that comparing modes may cost
 _ROWS_LEAST = 16  # to compare modes with
-_SLOWER = 2  # times the usual mode's, the steps of all modes together, by experience
 _VALIDATED = 1024  # rows that the time of a validation is taken from
 _COMPILATION_SECONDS = 60.0  # of a small network: 40 to 75 on two free cores, 200 on busy ones
 _COMPILATION_SHARE = 0.01  # of the time left that compiling may cost; it seldom pays on a processor
@@ -108,17 +106,14 @@ def probe(
         Seconds from any start: on the wall, and used by all threads of this process.
     """
     stopwatch = _Stopwatch(clock, processor_clock, seconds)
-    usual = twin = stepper.copy(mode or Mode.of(stepper.recipe))
-    reason, trials = "as decided before", list[Trial]()
-    step_seconds = min(stopwatch.warm_up(usual))
-    if not mode:
-        rows = _rows_of_trial(stepper, _TRIAL_SHARE * seconds_left / step_seconds if step_seconds > 0 else math.inf)
-        twin, reason, trials = _choose(stepper, usual, rows, stopwatch)
+    if mode:
+        twin, reason, trials = stepper.copy(mode), "as decided before", list[Trial]()
+    else:
+        twin, reason, trials = _choose(stepper, seconds_left, stopwatch)
         twin, note, compiled = _with_compilation(twin, seconds_left, stopwatch)
         trials, reason = [*trials, *compiled], f"{reason}; {note}"
     whole = [trial for trial in trials if trial.mode == twin.mode and trial.rows == stepper.recipe.batch_size]
-    known = step_seconds if twin is usual else None
-    step_seconds = whole[-1].step_seconds if whole else _time_steps(twin, known, stopwatch)
+    step_seconds = whole[-1].step_seconds if whole else stopwatch.time_whole_steps(twin)
     return Probe(
         mode=twin.mode,
         reason=reason,
@@ -128,25 +123,26 @@ def probe(
     )
 
 
-def _rows_of_trial(stepper: Stepper, steps: float) -> int:
-    """Return how many rows of a batch to compare modes with, so that it takes no longer than ``steps`` usual steps.
+def _choose(stepper: Stepper, seconds_left: float, stopwatch: _Stopwatch) -> tuple[Stepper, str, list[Trial]]:
+    """Return a twin in the fastest mode, the first unless one is clearly faster, with why; and all trials.
 
-    The ratio of the modes hardly depends on it; where a step is long, whole batches would cost more than they tell.
+    Without a trial, where one step of a few rows shows that there is no time for it, float32 it is: bfloat16 may be
+    the slowest by far even where there are instructions for it, with two threads among busy processes.
     """
-    recipe = stepper.recipe
-    wanted = len(stepper.modes()) * (_WARM_STEPS + _ROUNDS_LEAST) * _SLOWER
-    return recipe.batch_size if recipe.shards or steps >= wanted else int(recipe.batch_size * steps / wanted)
-
-
-def _choose(stepper: Stepper, usual: Stepper, rows: int, stopwatch: _Stopwatch) -> tuple[Stepper, str, list[Trial]]:
-    """Return a twin in the fastest mode, the first unless one is clearly faster, with why; and all trials."""
     modes = stepper.modes()
     if len(modes) == 1:
-        return usual, "there is nothing to choose from", []
-    if rows < _ROWS_LEAST:
-        return usual, "there is too little time to compare modes: what is usually fastest", []
-    twins = [usual if each == usual.mode else stepper.copy(each) for each in modes]
-    trials = stopwatch.compare(twins, rows)
+        return stepper.copy(modes[0]), "there is nothing to choose from", []
+    twins = [stepper.copy(each) for each in modes]
+    rows = min(_ROWS_LEAST, stepper.recipe.batch_size)
+    first = stopwatch.time(twins[0], 0, rows)[0]
+    affordable, steps = _TRIAL_SHARE * seconds_left, len(modes) * (_WARM_STEPS + _ROUNDS_LEAST)
+    if steps * first > affordable:
+        safe = [twin for twin in twins if twin.mode.precision == "float32"][-1]
+        return safe, "there is too little time to compare modes: this one was never seen to be slower", []
+    seconds = sum(max(stopwatch.warm_up(twin, rows)) for twin in twins)  # of a round
+    more = affordable / max(1e-9, (_WARM_STEPS + _ROUNDS_LEAST) * seconds)
+    rows = stepper.recipe.batch_size if stepper.recipe.shards else int(rows * max(1.0, more))
+    trials = stopwatch.compare(twins, min(rows, stepper.recipe.batch_size))
     best = min(range(len(trials)), key=lambda index: trials[index].ratio)
     if trials[best].ratio > _CLEARLY_FASTER:
         return twins[0], f"nothing was clearly faster than {modes[0]}", trials
@@ -195,7 +191,14 @@ class _Stopwatch:
             twin.update(0.0)
         return self.wall() - wall, self.processor() - processor
 
-    def compare(self, twins: Sequence[Stepper], rows: int | None) -> list[Trial]:
+    def time_whole_steps(self, twin: Stepper) -> float:
+        """Return the median seconds on the wall of warm steps, as many as fit; of the first ones, if no more do."""
+        start, times = self.wall(), [self.time(twin, 0)[0]]
+        while len(times) < _ROUNDS_MOST and self.wall() - start + times[-1] < self.seconds:
+            times.append(self.time(twin, len(times))[0])
+        return statistics.median(times[_WARM_STEPS:]) if len(times) > _WARM_STEPS else min(times)
+
+    def compare(self, twins: Sequence[Stepper], rows: int) -> list[Trial]:
         """Warm the twins up and let them take steps in turn, back and forth; ratios are to the first of them."""
         for twin in twins:
             self.warm_up(twin, rows)
@@ -209,30 +212,18 @@ class _Stopwatch:
 
 
 def _trial(
-    twin: Stepper, times: Sequence[tuple[float, float]], others: Sequence[tuple[float, float]], rows: int | None
+    twin: Stepper, times: Sequence[tuple[float, float]], others: Sequence[tuple[float, float]], rows: int
 ) -> Trial:
     """Return what these times on both clocks say beside the others, round by round."""
     walls, processors = (list(each) for each in zip(*times, strict=True))
     other_walls, other_processors = (list(each) for each in zip(*others, strict=True))
     return Trial(
         mode=twin.mode,
-        rows=min(rows or twin.recipe.batch_size, twin.recipe.batch_size),
+        rows=rows,
         step_seconds=statistics.median(walls),
         processor_seconds=statistics.median(processors),
         ratio=max(_ratio(walls, other_walls), _ratio(processors, other_processors)),
     )
-
-
-def _time_steps(twin: Stepper, known: float | None, stopwatch: _Stopwatch) -> float:
-    """Return the median seconds of whole warm steps, as many as fit: none, if that of a first one is ``known``."""
-    start = stopwatch.wall()
-    times = [] if known else [stopwatch.time(twin, 0)[0]]
-    while len(times) < _ROUNDS_MOST:
-        latest = times[-1] if times else known or 0.0
-        if stopwatch.wall() - start + latest >= stopwatch.seconds:
-            break
-        times.append(stopwatch.time(twin, len(times))[0])
-    return statistics.median(times) if times else known or 0.0
 
 
 def _ratio(times: Sequence[float], others: Sequence[float]) -> float:

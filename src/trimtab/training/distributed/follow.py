@@ -58,7 +58,9 @@ def _obey(first: Share, known: Mapping[str, Rows]) -> None:
                 shares[number].logits(known[rows].first(count))
             case (("load_weights" | "load_optimizer"), []):
                 getattr(shares[number], name)(channel.receive_arrays())
-            case (("step" | "set_precision" | "weights" | "optimizer_arrays"), _):
+            case "add_gradients", [step, part, seed]:
+                shares[number].add_gradients(step, None if part is None else slice(*part), seed=seed)
+            case (("step" | "zero_grad" | "update" | "weights" | "optimizer_arrays"), _):
                 getattr(shares[number], name)(*arguments)
             case _:
                 raise ValueError(

@@ -163,7 +163,8 @@ class LeadStepper:
 
     def _name_of(self, rows: Rows) -> str:
         for name, whole in self._known.items():
-            if _start(rows.numbers) == _start(whole.numbers) and len(rows) <= len(whole):
+            is_prefix = _start(rows.numbers) == _start(whole.numbers) and len(rows) <= len(whole)
+            if is_prefix and _start(rows.inputs) == _start(whole.inputs):  # not their mirror images
                 return name
         raise ValueError(
             f"the {len(rows)} rows are not the first of any that all workers hold; expected those of "
