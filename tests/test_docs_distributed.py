@@ -1,7 +1,9 @@
 """docs/distributed.md: its commands are understood, its links lead somewhere, its sums are right."""
 
+import json
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import pytest
@@ -35,9 +37,24 @@ def test_the_cluster_of_kubernetes_runs_the_same_command():
     assert not _parser().parse_known_args(shlex.split(trimtab))[1]
 
 
-def test_links_lead_somewhere_once_the_benchmark_has_run():
-    assert re.findall(r"\]\(([^)]+)\)", TEXT) == ["../benchmarks/results/distributed.json"]
-    assert (PAGE.parents[1] / "benchmarks" / "distributed.py").exists()
+def test_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)]+)\)", TEXT)
+    assert links == ["../benchmarks/results/distributed.json"]
+    assert (PAGE.parent / links[0]).exists()
+
+
+def test_the_measured_figures_are_those_of_the_benchmark():
+    found = json.loads((PAGE.parent / "../benchmarks/results/distributed.json").read_text())
+    kills, larger, small = found["kills"], found["steps"]["larger"], found["steps"]["small"]
+    assert {kill["starts"] for kill in kills} == {1}
+    assert f"All {len(kills)} killed workers" in TEXT
+    assert f"within {max(kill['seconds'] for kill in kills):.1f} seconds" in TEXT
+    alone, *shared = (
+        statistics.median(larger["milliseconds"][way]) for way in ("one worker", "one piece", "buckets", "4 shards")
+    )
+    efficiencies = [round(50 * alone / each) for each in shared]
+    assert f"shared at {min(efficiencies)} to {max(efficiencies)}% efficiency" in TEXT.replace("\n", " ")
+    assert f"takes {statistics.median(small['milliseconds']['one worker']):.1f} ms alone" in TEXT.replace("\n", " ")
 
 
 def test_the_times_follow_from_the_formula():

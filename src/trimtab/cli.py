@@ -91,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrimtabError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        is_run = options.act is verbs.VERBS["run"].act
-        return _fail("interrupted" + ("; the same command goes on from what is there." if is_run else "."), 130)
+        goes_on = options.act in (verbs.VERBS["run"].act, verbs.VERBS["train"].act)
+        return _fail("interrupted" + ("; the same command goes on from what is there." if goes_on else "."), 130)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:

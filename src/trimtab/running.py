@@ -16,23 +16,21 @@ _SHOWN = 15  # lines of a range test
 
 def run_verb(options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
     """Carry out a run, print what came of it, and return the exit code: 3 when a limit was missed."""
-    from trimtab.console import Console
     from trimtab.pipeline import run
 
-    result = run(
-        options.data,
-        out=options.out,
-        console=Console(),
-        started=options.started,
-        command=options.command,
-        resume=options.resume,
-        counted_until=options.counted_until,
-        **settings,
-    )
+    result = run(options.data, **_asked(options), **settings)
     _print_result(result)
     if options.json:
         print(json.dumps(result.to_dict()))
     return 0 if result.verdict.is_met else 3
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what `trimtab run` and `trimtab train` hand on besides the data and the plan's settings."""
+    from trimtab.console import Console
+
+    names = ("out", "started", "command", "resume", "counted_until")
+    return {"console": Console(), **{name: getattr(options, name) for name in names}}
 
 
 def _print_result(result: Run) -> None:
@@ -63,19 +61,9 @@ def _example_input(result: Run) -> str:
 
 def train_verb(options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
     """Train, and print where the network is and how to go on."""
-    from trimtab.console import Console
     from trimtab.pipeline import train
 
-    result = train(
-        options.data,
-        out=options.out,
-        console=Console(),
-        started=options.started,
-        command=options.command,
-        resume=options.resume,
-        counted_until=options.counted_until,
-        **settings,
-    )
+    result = train(options.data, **_asked(options), **settings)
     history = result.directory / "history.csv"
     print("\non the validation rows, which chose the weights, so a little too good; the test rows are still sealed")
     print(f"{result.validation.to_table()}\n")

@@ -60,7 +60,7 @@ def announce(job: Job) -> None:
     if job.replay:
         job.console.note(f"repeats {job.replay.run} step by step; the clock does not stop it")
     if job.is_resumed:
-        job.console.stage("resume", f"{job.directory.path} was interrupted after {job.seconds():.0f} s; going on")
+        job.console.stage("resume", f"{job.directory.path} holds {job.seconds():.0f} s of work; going on")
 
 
 def read(job: Job) -> Dataset:
