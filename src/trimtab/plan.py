@@ -82,7 +82,7 @@ class Plan:
     accumulate: int = _setting("training", "parts that a batch is computed in, to save memory", 1)
     threads: int | None = _setting("training", "processor threads; the last bit of the weights depends on it")
 
-    test_time: str = _setting("delivery", "none, or mirror: also predict the mirror image (twice the time)", "none")
+    test_time: str | None = _setting("delivery", "none, or mirror: also predict the mirror image (twice the time)")
     calibrate: bool = _setting("delivery", "fit a temperature on validation rows, kept if shown to help", True)
     quantize: bool = _setting("delivery", "try int8 and deliver it when it is smaller and passes the guard", True)
     max_drop: float = _setting("delivery", "accuracy points that int8 may lose (95% bound, validation rows)", 1.0)

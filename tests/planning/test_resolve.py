@@ -205,6 +205,26 @@ def test_what_only_pictures_have_is_refused_for_a_table(setting, value, sentence
 
 
 @pytest.mark.parametrize(
+    ("settings", "facts", "expected"),
+    [
+        ({}, PHOTOS, "mirror"),
+        ({"milliseconds": 20.0}, PHOTOS, "mirror"),
+        ({"milliseconds": 1.0}, PHOTOS, "none"),
+        ({"milliseconds": 20.0, "options": {"channels": [16, 32]}, "model": "cnn"}, PHOTOS, "none"),
+        ({"options": {"channels": [16, 32]}, "model": "cnn"}, PHOTOS, "mirror"),
+        ({"flip": False}, PHOTOS, "none"),
+        ({"augment": "none"}, PHOTOS, "none"),
+        ({"test_time": "none"}, PHOTOS, "none"),
+        ({}, dataclasses.replace(PHOTOS, channels=1), "none"),
+        ({"flip": True}, dataclasses.replace(PHOTOS, channels=1), "mirror"),
+        ({}, TABLE, "none"),
+    ],
+)
+def test_mirror_images_are_predicted_where_training_showed_them_and_the_limit_allows_it(settings, facts, expected):
+    assert resolve(plan(**settings), facts)[0].test_time == expected
+
+
+@pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         (

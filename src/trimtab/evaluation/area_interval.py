@@ -33,7 +33,7 @@ _FEWEST = 10  # rows on the smaller side
 _HEAVY = {"roc_auc": 0.2, "average_precision": 0.15}  # unseen row over the error, above which cover is above 96.5%
 _MOST_STEPS = 100
 _PRECISION = 1e-12
-_LARGE_SHAPE = 50.0  # from here on a cube is as good as the series
+_LARGE_SHAPE = 150.0  # from here on a cube is as good as the series
 
 
 def roc_auc_interval(

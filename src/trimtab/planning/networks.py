@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trimtab.models import measure_size
+from trimtab.models import Size, measure_size
 from trimtab.plan import Plan
 from trimtab.planning.decisions import engine_of, file_megabytes, precision_of
 from trimtab.planning.facts import Facts
@@ -18,6 +18,7 @@ from trimtab.planning.facts import Facts
 _TRAIN_MACS = {("torch", "float32"): 40e9, ("torch", "bfloat16"): 75e9, ("numpy", "float32"): 40e9}
 _SEPARABLE_SLOWER = {"torch": 1, "numpy": 8}  # times, by multiplications, where each channel has its own filter
 _LATENCY_MACS = 30e9  # per second on one thread in the delivered model, cautious
+_CERTAIN = 0.5  # share of a limit below which an estimate leaves no doubt
 _LATENCY_SECONDS = 0.0005  # reading one picture and calling the model
 _PASSES_LEAST, _PASSES_MOST, _VIEWS = 6, 40, 200_000  # see `_passes_wanted`
 _WIDE, _PASSES_WIDE = 64, 12  # wider first stages want more passes before they pay
@@ -49,6 +50,18 @@ def choose_size(plan: Plan, facts: Facts, minutes: float) -> tuple[int, str]:
     return best, f"what {minutes:g} minutes allow for {facts.rows:,} pictures"
 
 
+def choose_test_time(plan: Plan, facts: Facts, size: int, network: Network, *, is_mirrored: bool) -> tuple[str, str]:
+    """Return whether the mirror image is predicted, too: where training showed mirror images and a limit allows it."""
+    if not is_mirrored:
+        return "none", "training shows no mirror images"
+    if plan.milliseconds and plan.options:
+        return "none", "how long networks of your own options take is not estimated"
+    name, options = network
+    if _milliseconds(_cost(facts, size, name, options), "mirror") > _CERTAIN * (plan.milliseconds or math.inf):
+        return "none", f"twice the time might not fit in {plan.milliseconds:g} ms"
+    return "mirror", "the mean of picture and mirror image: more often right, for twice the time of one prediction"
+
+
 def _candidates(plan: Plan, facts: Facts, size: int) -> Iterator[Network]:
     """Yield networks from the most to the least work; few pictures do not ask for wide ones."""
     if plan.model == "vit":
@@ -75,17 +88,25 @@ def _stem(size: int) -> str:
 
 def _is_possible(plan: Plan, facts: Facts, size: int, name: str, options: Mapping[str, Any], minutes: float) -> bool:
     """Return whether, by estimate, the network meets every limit and sees the pictures often enough."""
-    shape = {"in_channels": facts.channels, "image_size": size, "num_classes": facts.classes}
-    cost = measure_size(name, {**shape, **options}, (facts.channels, size, size))
+    cost = _cost(facts, size, name, options)
     is_quantized = plan.quantize and name in ("cnn", "resnet")  # others often lose too much in int8
     megabytes = file_megabytes(cost.parameters, 1 if is_quantized else 4)
-    views = 2 if plan.test_time == "mirror" else 1
-    milliseconds = 1000 * (_LATENCY_SECONDS + views * cost.macs / _LATENCY_MACS)
     return (
         megabytes <= (plan.megabytes or math.inf)
-        and milliseconds <= (plan.milliseconds or math.inf)
+        and _milliseconds(cost, plan.test_time) <= (plan.milliseconds or math.inf)
         and _passes(plan, facts, name, cost.macs, minutes) >= _passes_wanted(facts, name, options)
     )
+
+
+def _cost(facts: Facts, size: int, name: str, options: Mapping[str, Any]) -> Size:
+    shape = {"in_channels": facts.channels, "image_size": size, "num_classes": facts.classes}
+    return measure_size(name, {**shape, **options}, (facts.channels, size, size))
+
+
+def _milliseconds(cost: Size, test_time: str | None) -> float:
+    """Return the estimated time of one prediction; of two views where the mirror image is predicted too."""
+    views = 2 if test_time == "mirror" else 1
+    return 1000 * (_LATENCY_SECONDS + views * cost.macs / _LATENCY_MACS)
 
 
 def _passes(plan: Plan, facts: Facts, name: str, macs: int, minutes: float) -> float:

@@ -7,7 +7,7 @@ import math
 from trimtab.plan import Plan
 from trimtab.planning.decisions import Decisions, power_of_two, shared_decisions
 from trimtab.planning.facts import Facts
-from trimtab.planning.networks import choose_network, choose_size
+from trimtab.planning.networks import Network, choose_network, choose_size, choose_test_time
 
 _OPTIMIZER_REASONS = {
     "muon": "learned more in the same minutes than AdamW, with this network on CIFAR-10",
@@ -35,6 +35,7 @@ def image_decisions(plan: Plan, facts: Facts) -> Decisions:
             "dropout": (0.1 if is_small else 0.0, "less data, more dropout"),
             "augment": ("light", "shifts, which hardly any picture minds"),
             "flip": _flip(facts),
+            "test_time": _test_time(plan, facts, size, (model, options)),
             "patience": (0, "the learning rate ends with the time, and validation is best there"),
         }
     )
@@ -71,6 +72,11 @@ def _flip(facts: Facts) -> tuple[bool, str]:
     if facts.channels == 3:
         return True, "color pictures: mirror images are usually still right"
     return False, "grey pictures: signs and digits must not be mirrored"
+
+
+def _test_time(plan: Plan, facts: Facts, size: int, network: Network) -> tuple[str, str]:
+    is_mirrored = plan.augment != "none" and (_flip(facts)[0] if plan.flip is None else plan.flip)
+    return choose_test_time(plan, facts, size, network, is_mirrored=is_mirrored)
 
 
 def _image_minutes(facts: Facts) -> float:

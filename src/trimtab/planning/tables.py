@@ -25,6 +25,7 @@ def table_decisions(plan: Plan, facts: Facts) -> Decisions:
         "dropout": (0.4 if facts.rows >= 5000 else 0.2, "tables overfit quickly"),
         "augment": ("none", "a table has no pictures to shift"),
         "flip": (False, "a table has no pictures to mirror"),
+        "test_time": ("none", "a table has no mirror image"),
         "patience": (8, "the best weights are kept anyway"),
     }
 
