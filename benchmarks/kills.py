@@ -31,7 +31,7 @@ from trimtab.storage import write_json
 from trimtab.training.checkpoints import read_checkpoint
 
 RESULTS = Path(__file__).parent / "results"
-SETTINGS = ["--steps", "3000", "--batch-size", "32", "--dropout", "0.2", "--augment", "light", "--ema", "0.9"]
+SETTINGS = ["--steps", "1600", "--batch-size", "32", "--dropout", "0.2", "--augment", "light", "--ema", "0.9"]
 WRITING_SECONDS = 0.008  # a small checkpoint takes longer than that
 LONGEST_SECONDS = 300.0  # for one attempt: something is stuck after that
 

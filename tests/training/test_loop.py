@@ -60,11 +60,14 @@ def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(pictures
     assert digest(train(*network, *pictures, recipe(engine=engine, seed=4))) != first
 
 
+@pytest.mark.parametrize(("unsaved", "newest"), [(math.inf, 20), (0.0, 26)])
 @pytest.mark.parametrize(("optimizer", "ema"), [("adamw", 0.0), ("adamw", 0.9), ("muon", 0.9), ("sgd", 0.9)])
 def test_a_run_killed_anywhere_resumes_to_the_same_weights(
-    pictures, network, recipe, engine, tmp_path, monkeypatch, optimizer, ema
+    pictures, network, recipe, engine, tmp_path, monkeypatch, optimizer, ema, unsaved, newest
 ):
     monkeypatch.setattr("trimtab.training.loop._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("trimtab.training.loop._UNSAVED_SECONDS", unsaved)
+    monkeypatch.setattr("trimtab.training.loop._SAVING_SHARE", math.inf)
     settings = recipe(engine=engine, optimizer=optimizer, ema=ema)
     whole = train(*network, *pictures, settings)
 
@@ -89,7 +92,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_weights(
         watch=Watch(on_resume=lambda history, step: resumed.append(step)),
         checkpoints=tmp_path,
     )
-    assert resumed == [20]
+    assert resumed == [newest]
     assert digest(trained) == digest(whole)
     columns = ("epoch", "step", "train_loss", "validation_loss", "learning_rate")
     assert [[row[name] for name in columns] for row in trained.history] == [

@@ -19,8 +19,6 @@ def shared_decisions(plan: Plan, facts: Facts, minutes: float) -> Decisions:
         "precision": precision_of(plan, facts),
         "validation_fraction": (share, why_share),
         "test_fraction": (share, why_share),
-        "optimizer": ("adamw", "robust over learning rates and model kinds"),
-        "schedule": ("one-cycle", "best of those tried for short budgets"),
         "l1": (0.0, "no use for weights that are zero"),
         "l2": (0.0, "weight decay does it"),
         "ema": (0.0, "the schedule ends at zero, which averages already"),

@@ -7,13 +7,13 @@ import math
 from trimtab.plan import Plan
 from trimtab.planning.decisions import Decisions, power_of_two, shared_decisions
 from trimtab.planning.facts import Facts
+from trimtab.planning.measured import LEARNING_RATES, MEASURED, MUON_ROWS, WEIGHT_DECAYS
 from trimtab.planning.networks import Network, choose_network, choose_size, choose_test_time
 
 _OPTIMIZER_REASONS = {
-    "muon": "learned more in the same minutes than AdamW, with this network on CIFAR-10",
+    "muon": "learned more from the same rows than AdamW, with this network on CIFAR-10",
     "adamw": "robust over learning rates and model kinds",
 }
-_LEARNING_RATES = {"adamw": 0.003, "muon": 0.04, "sgd": 0.05}
 
 
 def image_decisions(plan: Plan, facts: Facts) -> Decisions:
@@ -33,7 +33,7 @@ def image_decisions(plan: Plan, facts: Facts) -> Decisions:
             "options": (options, reason),
             "epochs_at_most": (max(40, min(200, 4_000_000 // facts.rows)), "more passes gain little"),
             "dropout": (0.1 if is_small else 0.0, "less data, more dropout"),
-            "augment": ("light", "shifts, which hardly any picture minds"),
+            "augment": (MEASURED[plan.model or model]["augment"], "shifts, which hardly any picture minds"),
             "flip": _flip(facts),
             "test_time": _test_time(plan, facts, size, (model, options)),
             "patience": (0, "the learning rate ends with the time, and validation is best there"),
@@ -43,15 +43,16 @@ def image_decisions(plan: Plan, facts: Facts) -> Decisions:
 
 def _optimization(plan: Plan, facts: Facts, model: str) -> Decisions:
     """Return optimizer, batch and rates, which belong together."""
-    optimizer = plan.optimizer or ("muon" if model == "resnet" else "adamw")
+    measured = MEASURED[model]
+    optimizer = plan.optimizer or measured["optimizer"]
     batch = plan.batch_size or _batch_size(facts, optimizer)
-    smoothing = (0.2, "what this network was measured with") if model == "resnet" else (0.05, "against overconfidence")
     return {
         "optimizer": (optimizer, _OPTIMIZER_REASONS.get(optimizer, "as asked for")),
         "batch_size": (batch, "enough steps a pass"),
         "learning_rate": (_learning_rate(optimizer, batch), f"fits {optimizer} at this batch size"),
-        "weight_decay": (0.05 if optimizer == "adamw" else 0.0005, f"as usual for {optimizer}"),
-        "label_smoothing": smoothing,
+        "weight_decay": (WEIGHT_DECAYS[optimizer], f"as usual for {optimizer}"),
+        "label_smoothing": (measured["label_smoothing"], "against overconfidence"),
+        "schedule": (measured["schedule"], "best of those tried for short budgets"),
     }
 
 
@@ -63,9 +64,9 @@ def _batch_size(facts: Facts, optimizer: str) -> int:
 
 
 def _learning_rate(optimizer: str, batch: int) -> float:
-    """Return the peak; Muon's was measured at 512 rows, and noise grows as their root falls."""
-    scale = math.sqrt(batch / 512) if optimizer == "muon" else 1.0
-    return float(f"{_LEARNING_RATES[optimizer] * scale:.3g}")
+    """Return the peak; Muon's was measured at so many rows, and noise grows as their root falls."""
+    scale = math.sqrt(batch / MUON_ROWS) if optimizer == "muon" else 1.0
+    return float(f"{LEARNING_RATES[optimizer] * scale:.3g}")
 
 
 def _flip(facts: Facts) -> tuple[bool, str]:

@@ -6,6 +6,7 @@ from trimtab.models import measure_size
 from trimtab.plan import Plan
 from trimtab.planning.decisions import Decisions, file_megabytes, power_of_two, shared_decisions
 from trimtab.planning.facts import Facts
+from trimtab.planning.measured import MEASURED
 
 
 def table_decisions(plan: Plan, facts: Facts) -> Decisions:
@@ -13,17 +14,20 @@ def table_decisions(plan: Plan, facts: Facts) -> Decisions:
     cells = facts.rows * max(1, facts.columns)
     minutes = 0.5 if cells < 100_000 else 1.0 if cells < 2_000_000 else 3.0
     width, why = _table_width(plan, facts)
+    measured = MEASURED["mlp"]
     batch = power_of_two(facts.rows / 60, 16, 512)
     return shared_decisions(plan, facts, minutes) | {
         "model": ("mlp", "the network for tables"),
         "options": ({"hidden": [width, width // 2]}, why),
         "epochs_at_most": (max(20, min(200, 400_000 // facts.rows)), "more passes only fit the noise"),
         "batch_size": (batch, "about 60 steps a pass"),
-        "learning_rate": (0.001, "fits AdamW at this batch size"),
-        "weight_decay": (0.1, "tables overfit quickly"),
-        "label_smoothing": (0.0, "keeps the probabilities calibrated"),
+        "optimizer": (measured["optimizer"], "robust over learning rates and model kinds"),
+        "learning_rate": (measured["learning_rate"], "fits AdamW at this batch size"),
+        "weight_decay": (measured["weight_decay"], "tables overfit quickly"),
+        "label_smoothing": (measured["label_smoothing"], "keeps the probabilities calibrated"),
+        "schedule": (measured["schedule"], "best of those tried for short budgets"),
         "dropout": (0.4 if facts.rows >= 5000 else 0.2, "tables overfit quickly"),
-        "augment": ("none", "a table has no pictures to shift"),
+        "augment": (measured["augment"], "a table has no pictures to shift"),
         "flip": (False, "a table has no pictures to mirror"),
         "test_time": ("none", "a table has no mirror image"),
         "patience": (8, "the best weights are kept anyway"),

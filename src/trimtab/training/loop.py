@@ -1,10 +1,10 @@
 """The training loop: steps, validation at the end of every epoch, a schedule that ends when the time does.
 
 An *epoch* here is the stretch between two validations: one pass over the rows, several where passes are short, a
-part of one where they are long. At its end the loop validates, remembers the best weights and writes a checkpoint.
-There, and a few times in between, a `trimtab.training.pace.Pace` corrects the planned length if the machine turned out
-faster or slower. The corrections and the mode, not the clock, decide the weights: given again as ``replay`` and
-``mode`` they give the same weights bit for bit.
+part of one where they are long. At its end the loop validates, remembers the best weights and writes a checkpoint;
+long epochs are saved in between, too. A few times an epoch a `trimtab.training.pace.Pace` corrects the planned length
+if the machine turned out faster or slower. The corrections and the mode, not the clock, decide the weights: given
+again as ``replay`` and ``mode`` they give the same weights bit for bit.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from trimtab.training.stepper import Arrays, Stepper, make_stepper, using_thread
 from trimtab.training.watch import HISTORY_COLUMNS, HistoryRow, Watch
 
 _CHECKPOINT_SECONDS = 2.0  # not more often than this; a checkpoint changes no weights
+_UNSAVED_SECONDS = 20.0  # after so long a checkpoint is written between two validations
+_SAVING_SHARE = 0.02  # of the time that such checkpoints may take
 _PROBE_SECONDS = 3.0  # at most
 
 
@@ -147,6 +149,7 @@ class _Loop:
         self.step, self.spent = 0, 0.0
         self.epoch_losses: list[float] = []
         self.started = self.last_checkpoint = watch.clock()
+        self.unsaved_seconds = _UNSAVED_SECONDS
 
     # ---- beginning, or going on ----
 
@@ -177,8 +180,10 @@ class _Loop:
         self.stepper.load_weights(checkpoint.model)
         self.stepper.load_optimizer(checkpoint.optimizer)
         self.best = checkpoint.best
-        self.best_loss, self.since_best = state["best_loss"], state["since_best"]
+        self.best_loss = math.inf if state["best_loss"] is None else state["best_loss"]
+        self.since_best = state["since_best"]
         self.step, self.spent, self.history = checkpoint.step, state["seconds"], state["history"]
+        self.epoch_losses = state["epoch_losses"]
         self.watch.on_resume(list(self.history), self.step)
         self.pace.resume(self.step, state["pace"])
         return True
@@ -199,6 +204,8 @@ class _Loop:
             elif pace.is_stretch_over(self.step):
                 pace.end_stretch(self.step)
                 pace.follow_the_clock(self.step)
+            elif self.watch.clock() - self.last_checkpoint >= self.unsaved_seconds:
+                self._save_between()
         self._check_best()
         return Trained(
             arrays=self.best,
@@ -264,6 +271,14 @@ class _Loop:
 
     # ---- checkpoints ----
 
+    def _save_between(self) -> None:
+        """Write a checkpoint in the middle of an epoch, the less often the longer that takes."""
+        self.pace.end_stretch(self.step)
+        started = self.watch.clock()
+        self._save()
+        self.unsaved_seconds = max(_UNSAVED_SECONDS, (self.watch.clock() - started) / _SAVING_SHARE)
+        self.pace.start_stretch(self.step)
+
     def _save(self) -> None:
         now = self.watch.clock()
         is_due = now - self.last_checkpoint >= _CHECKPOINT_SECONDS or self.step >= self.pace.total_steps
@@ -280,7 +295,8 @@ class _Loop:
                     "history": self.history,
                     "pace": self.pace.state(),
                     "mode": asdict(self.stepper.mode),
-                    "best_loss": self.best_loss,
+                    "best_loss": self.best_loss if self.best else None,
+                    "epoch_losses": self.epoch_losses,
                     "since_best": self.since_best,
                     "seconds": self._seconds(),
                 },

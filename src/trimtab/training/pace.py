@@ -112,6 +112,7 @@ class Pace:
             "step_seconds": self._step_seconds,
             "epoch_end_seconds": self._epoch_end_seconds,
             "stepping_seconds": self.stepping_seconds,
+            "epoch_end": self.epoch_end,
         }
 
     def resume(self, step: int, state: dict[str, Any]) -> None:
@@ -121,7 +122,8 @@ class Pace:
         self._epoch_end_seconds, self.stepping_seconds = state["epoch_end_seconds"], state["stepping_seconds"]
         if self.replay is not None:
             self.replay = [correction for correction in self.replay if correction.step > step]
-        self.start_epoch(step)
+        self.epoch_end = state["epoch_end"]
+        self.start_stretch(step)
 
     # ---- epochs and stretches ----
 
@@ -133,6 +135,10 @@ class Pace:
     def start_epoch(self, step: int) -> None:
         """Plan the next validation, and measure from here."""
         self.epoch_end = step + self._epoch_steps(self.total_steps)
+        self.start_stretch(step)
+
+    def start_stretch(self, step: int) -> None:
+        """Measure from here: what was done since the last step was something else."""
         self._stretch_start, self._stretch_started = step, self.watch.clock()
 
     def end_epoch(self, step: int, since_best: int) -> None:
