@@ -1,6 +1,7 @@
 """Runs with budgets from 20 seconds to 10 minutes: is one ever overrun, how much of it is used, and for what.
 
     python benchmarks/budgets.py --data DIR            # 20 runs, three quarters of an hour
+    python benchmarks/budgets.py --data DIR --resume   # those that an interrupted one has not come to
     python benchmarks/budgets.py --data DIR --quick    # 4 short ones; writes no file
 
 DIR holds cifar10-train.parquet and adult-train.csv. Every run is a fresh process with an empty cache, so that a
@@ -8,7 +9,7 @@ budget pays for decoding, too; the clock is that of whoever started the process.
 beside it that computes without a pause. A run that ends early because validation has stalled, or because the passes
 over the data are limited, has not used its time by intention: it is counted apart.
 
-Prints a table and writes it, with command, versions and hardware, to benchmarks/results/budgets.json.
+Prints a table and writes it after each run, with command, versions and hardware, to benchmarks/results/budgets.json.
 """
 
 from __future__ import annotations
@@ -55,8 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="directory with the two files")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="keep the runs that the file of results holds")
     options = parser.parse_args()
-    rows = []
+    rows: list[dict[str, Any]] = json.loads(RESULTS.read_text())["rows"] if options.resume else []
+    done = {(row["budget_seconds"], row["data"], row["is_loaded"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
         arguments = {
             "digits": ["digits"],
@@ -67,16 +70,21 @@ def main() -> None:
         print(f"{'budget':>6} {'data':<9}{'beside':<8}{'used':>7} {'share':>6} {'steps':>6} {'last rate':>9} accuracy")
         for seconds, name in QUICK if options.quick else BUDGETS:
             for is_loaded in (False, True):
+                if (seconds, name, is_loaded) in done:
+                    continue
                 with loaded() if is_loaded else alone():
                     found = run(arguments[name], seconds, Path(folder))
                 rows.append({"budget_seconds": seconds, "data": name, "is_loaded": is_loaded, **found})
                 print(format_row(rows[-1]), flush=True)
-    summary = summarize(rows)
-    print("; ".join(f"{name} {value}" for name, value in summary.items()))
-    if not options.quick:
-        result = {"command": "python benchmarks/budgets.py --data DIR", "machine": describe_machine()}
-        write_json(RESULTS, {**result, "versions": package_versions(), **summary, "rows": rows})
-        print(f"written to {RESULTS}")
+                if not options.quick:
+                    save(rows)
+    print("; ".join(f"{name} {value}" for name, value in summarize(rows).items()))
+
+
+def save(rows: list[dict[str, Any]]) -> None:
+    """Write what there is so far."""
+    result = {"command": "python benchmarks/budgets.py --data DIR", "machine": describe_machine()}
+    write_json(RESULTS, {**result, "versions": package_versions(), **summarize(rows), "rows": rows})
 
 
 def run(arguments: list[str], seconds: int, folder: Path) -> dict[str, Any]:
