@@ -28,7 +28,7 @@ from trimtab.errors import InputError
 
 _ROWS_PER_BATCH = 4096
 _PICTURES_PER_BATCH = 64
-_PIXELS_PER_BATCH = 2**18  # keeps the activations of a batch in the tens of megabytes
+_PIXELS_PER_BATCH = 2**17  # keeps the activations of a batch, and of its mirror images, in the tens of megabytes
 
 
 @final
