@@ -141,6 +141,15 @@ def test_long_steps_are_compared_by_parts_of_a_batch(outcome):
     assert machine.wall < 0.06 * 550
 
 
+@pytest.mark.parametrize(("seconds_left", "most"), [(130.0, 5.3), (550.0, 10.1), (5000.0, 51.0)])
+def test_comparing_modes_costs_a_share_of_little_time_and_a_small_one_of_much(outcome, seconds_left, most):
+    costs = {EAGER: (6.0, 6.0), LAST: (5.0, 5.0), HALF: (2.0, 2.0)}
+    found, _ = outcome(costs, seconds=0.0, seconds_left=seconds_left)
+    assert found.mode == HALF
+    comparing = sum(4 * trial.step_seconds for trial in found.trials)
+    assert comparing <= most
+
+
 def test_modes_are_not_compared_where_that_would_eat_the_time(outcome):
     found, machine = outcome({EAGER: (2.0, 2.0), LAST: (2.0, 2.0), HALF: (1.0, 1.0)}, seconds=0.3, seconds_left=12.0)
     assert found.mode == LAST, "which has not been seen to be slower than eager float32"

@@ -19,7 +19,8 @@ _MARGIN = 1.03  # the trial is short, and short is fast: caches are warm, nothin
 _CLEARLY_FASTER = 0.97  # of the time of eager float32, or it is eager float32
 _WARM_STEPS = 2  # kernels are still made in the second
 _ROUNDS_LEAST, _ROUNDS_MOST = 2, 25
-_TRIAL_SHARE = 0.04  # of the time left that comparing modes may cost
+_TRIAL_SHARE = (0.04, 0.01)  # of the time left that comparing modes may cost: of little time, and of much
+_TRIAL_SECONDS = 10.0  # between the two
 _ROWS_LEAST = 16  # to compare modes with
 _VALIDATED = 1024  # rows that the time of a validation is taken from
 _COMPILATION_SECONDS = 60.0  # of a small network: 40 to 75 on two free cores, 200 on busy ones
@@ -135,7 +136,7 @@ def _choose(stepper: Stepper, seconds_left: float, stopwatch: _Stopwatch) -> tup
     twins = [stepper.copy(each) for each in modes]
     rows = min(_ROWS_LEAST, stepper.recipe.batch_size)
     first = stopwatch.time(twins[0], 0, rows)[0]
-    affordable, steps = _TRIAL_SHARE * seconds_left, len(modes) * (_WARM_STEPS + _ROUNDS_LEAST)
+    affordable, steps = _affordable(seconds_left), len(modes) * (_WARM_STEPS + _ROUNDS_LEAST)
     if steps * first > affordable:
         safe = [twin for twin in twins if twin.mode.precision == "float32"][-1]
         return safe, "there is too little time to compare modes: this one was never seen to be slower", []
@@ -147,6 +148,12 @@ def _choose(stepper: Stepper, seconds_left: float, stopwatch: _Stopwatch) -> tup
     if trials[best].ratio > _CLEARLY_FASTER:
         return twins[0], f"nothing was clearly faster than {modes[0]}", trials
     return twins[best], f"a step takes {100 * trials[best].ratio:.0f}% of the time of {modes[0]}", trials
+
+
+def _affordable(seconds_left: float) -> float:
+    """Return the seconds that comparing modes may take: a larger share of little time, where less tells nothing."""
+    most, least = (share * seconds_left for share in _TRIAL_SHARE)
+    return max(min(most, _TRIAL_SECONDS), least)
 
 
 def _with_compilation(twin: Stepper, seconds_left: float, stopwatch: _Stopwatch) -> tuple[Stepper, str, list[Trial]]:
