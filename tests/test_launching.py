@@ -178,7 +178,7 @@ def test_a_killed_worker_is_replaced_in_one_restart_and_the_weights_are_those_of
 
 @pytest.mark.slow
 def test_workers_compare_modes_and_follow_the_clock_together(command, tmp_path):
-    process = command("train", "digits", "--minutes", "0.4", "--out", tmp_path / "run")
+    process = command("train", "digits", "--minutes", "0.6", "--out", tmp_path / "run")
     output, errors = process.communicate(timeout=100)
     assert process.returncode == 0, errors
     assert "2 workers share each step" in output
