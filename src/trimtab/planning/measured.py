@@ -1,8 +1,7 @@
-"""What each kind of network is trained with by default: a table of values that were measured, not guessed.
+"""What each kind of network is trained with by default.
 
-`benchmarks/defaults.py` changes one value at a time and trains again, at an equal number of rows seen; what came out
-is in benchmarks/results/defaults.json, and a test holds this table against it: no other value that was tried may be
-clearly better.
+`benchmarks/defaults.py` changes one value at a time and trains again, at an equal number of rows seen: the place to
+look before one is changed.
 """
 
 from __future__ import annotations
