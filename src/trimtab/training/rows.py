@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Inputs = NDArray[Any]  # uint8 [N, H, W, C] pictures, or float32 [N, F] encoded table rows
 
 _ROWS_AT_ONCE = 512  # per forward pass outside training
-_VALUES_AT_ONCE = 512 * 64 * 64 * 3  # fewer rows where each is larger: memory is bounded whatever the pictures' size
+_VALUES_AT_ONCE = 64 * 128 * 128 * 3  # fewer rows where each is larger: memory is bounded whatever the pictures' size
 _COUNTED = 256  # pictures whose pixels are counted at a time
 _SAMPLED, _SAMPLED_VALUES = 1024, 2**22  # at least so many rows are in a sample, unless each holds many values
 
