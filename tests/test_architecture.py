@@ -10,8 +10,9 @@ import pytest
 import trimtab
 
 ROOT = Path(trimtab.__file__).parent
-GROUND = ("errors", "storage", "budget", "machine", "ledger", "artifact", "plan", "directory")
-CORRIDOR = ("data", "models", "numpy_nn", "training", "evaluation", "planning", "compression", "deployment", "report")
+GROUND = ("errors", "storage", "budget", "machine", "ledger", "artifact", "plan", "directory", "findings")
+CORRIDOR = ("data", "models", "numpy_nn", "training", "evaluation", "generalization", "planning")
+CORRIDOR += ("compression", "deployment", "report")
 FAR_END = (
     "console",
     "interrupt",
