@@ -1,8 +1,8 @@
 """Rows divided into training, validation and a sealed test part.
 
-The division is stratified by class, keeps groups together and respects a split that the data came with: a missing
-part is taken from training, and the test part is never used as anything else: it is sealed (`trimtab.data.seal`),
-and each opening is written to the ledger.
+The division is stratified by class, keeps groups and copies together and respects a split that the data came with: a
+missing part is taken from training, and the test part is never used as anything else: it is sealed
+(`trimtab.data.seal`), and each opening is written to the ledger.
 
 How rows are chosen is the work of `carving`.
 """
@@ -191,7 +191,9 @@ class Split:
         return cls(train=train, validation=validation, data_hash=facts["data_hash"], seal=seal, _test=test)
 
 
-def make_split(dataset: Dataset, *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
+def make_split(
+    dataset: Dataset, *, validation_fraction: float, test_fraction: float, seed: int, copies: Rows | None = None
+) -> Split:
     """Return the division of a dataset: every row in exactly one part, every class in every part.
 
     Parameters
@@ -201,7 +203,10 @@ def make_split(dataset: Dataset, *, validation_fraction: float, test_fraction: f
     validation_fraction, test_fraction
         Of the rows that did not come with a part, or came for training. Unused for a part that is given.
     seed
-        Same data, fractions and seed: same split.
+        Same data, fractions, copies and seed: same split.
+    copies
+        [N] a number for each row, equal for copies of each other (`trimtab.data.audits`): they come into one part as
+        far as classes and a given part allow. Without any the split is what it is without this argument.
 
     Raises
     ------
@@ -224,7 +229,7 @@ def make_split(dataset: Dataset, *, validation_fraction: float, test_fraction: f
     total = len(pool)
     for part, fraction in sizes.items():
         later = len(sizes) - 1 if part == 2 else 0  # parts still to be taken after this one
-        carved = carve(dataset, pool, fraction * total / len(pool), rng, left=1 + later)
+        carved = carve(dataset, pool, fraction * total / len(pool), rng, left=1 + later, copies=copies)
         parts = parts.copy()
         parts[carved] = part
         pool = np.flatnonzero(parts == 0)
