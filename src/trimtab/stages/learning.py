@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.artifact import Artifact
 from trimtab.data import Dataset, Split, TableEncoder, make_split
+from trimtab.data.audits import find_copies
 from trimtab.errors import InputError
 from trimtab.interrupt import interruptible
 from trimtab.planning import model_kwargs
+from trimtab.stages.auditing import audit_split, tell_copies
 from trimtab.stages.following import reading_together, train_alone_or_together
 from trimtab.stages.job import Features, Job, describe_data, hash_plan, mode_of, table_of
 from trimtab.stages.reserve import Reserve
@@ -86,23 +88,29 @@ def read(job: Job) -> Dataset:
 
 
 def divide(job: Job, dataset: Dataset) -> Split:
-    """Divide the rows into training, validation and the sealed test part."""
+    """Divide the rows into training, validation and the sealed test part, copies of a row with that row."""
     directory = job.directory.data / "split"
     if (directory / "split.json").exists():  # written last
         split = Split.load(directory)
         split.check_sealed(job.ledger)
+        copies = None
     else:
+        copies = find_copies(dataset)
         split = make_split(
             dataset,
             validation_fraction=job.plan.validation_fraction or 0.15,
             test_fraction=job.plan.test_fraction or 0.15,
             seed=job.plan.seed,
+            copies=copies.numbers,
         )
+        audit_split(job, dataset, split, copies)
         split.save(directory)
     split.note_seal(job.ledger)
     job.console.stage(
         "split", f"{len(split.train):,} train, {len(split.validation):,} validation, {split.test_count:,} test (sealed)"
     )
+    if copies is not None:
+        tell_copies(job, dataset, split, copies)
     return split
 
 

@@ -156,7 +156,7 @@ def _not_checked(job: Job, dataset: Dataset) -> list[str]:
     if dataset.groups is None:
         sentences.insert(
             0,
-            "Rows that belong together (one person, one scene, near-duplicates): without --group they may stand in "
+            "Rows that belong together without being copies (one person, one scene): without --group they may stand in "
             "both the training and the test part, which makes figures too good.",
         )
     if job.facts.kind == "image" and not job.facts.is_one_size:
