@@ -312,7 +312,7 @@ def _read(job: Job) -> tuple[Dataset, Split, Features]:
     """Carry out the stages up to what the network reads."""
     from trimtab import stages
 
-    with _leaving_nothing(job):
+    with leaving_nothing(job):
         stages.announce(job)
         dataset = stages.read(job)
         split = stages.divide(job, dataset)
@@ -320,7 +320,7 @@ def _read(job: Job) -> tuple[Dataset, Split, Features]:
 
 
 @contextmanager
-def _leaving_nothing(job: Job) -> Iterator[None]:
+def leaving_nothing(job: Job) -> Iterator[None]:
     """Remove a new directory when the data turn out to be unusable: there is nothing in it to go on with."""
     try:
         yield

@@ -78,6 +78,10 @@ class FoldFiles:
         """Return where the history of a fold's training is."""
         return self.fold(number) / "history.csv"
 
+    def checkpoints(self, number: int) -> Path:
+        """Return where the newest state of a fold's training is; gone when the fold is finished."""
+        return self.fold(number) / "checkpoints"
+
     def probabilities(self, number: int) -> Path:
         """Return where the answers of a fold's model to its test rows are: float32 [n, K], in the rows' order."""
         return self.fold(number) / "probabilities.npy"
