@@ -25,7 +25,7 @@ FAR_END = (
     "looks",
     "figures",
 )
-FAR_END += ("smoke", "running", "verbs", "cli", "__main__")
+FAR_END += ("smoke", "running", "crossvalidating", "verbs", "cli", "__main__")
 ORDER = {name: index for index, name in enumerate((*GROUND, *CORRIDOR, *FAR_END))}
 KNOW_TORCH = ("training/torch_", "training/distributed/", "smoke.py")
 HEAVY = ("torch", "sklearn", "pyarrow", "matplotlib", "onnx", "jinja2", "pandas", "scipy", "tqdm")
@@ -84,7 +84,8 @@ def fresh(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_importing_trimtab_and_its_torch_free_rooms_loads_nothing_heavy():
     rooms = ["data", "models", "numpy_nn", "planning", "evaluation", "deployment", "compression", "report", "cli"]
-    rooms += ["training", "training.loop", "training.numpy_steps"]
+    rooms += ["training", "training.loop", "training.numpy_steps", "training.stacked_loop", "generalization.folds"]
+    rooms += ["generalization.fold_files", "generalization.fold_figures"]
     imports = "; ".join(f"import trimtab.{room}" for room in rooms)
     result = fresh(f"import sys; import trimtab; {imports}; print([m for m in {HEAVY!r} if m in sys.modules])")
     assert result.stdout.strip() == "[]", result.stderr

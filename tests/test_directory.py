@@ -112,6 +112,15 @@ def test_a_repetition_and_an_ordinary_run_do_not_continue_each_other(tmp_path):
     assert again.directory.path.name == "run"
 
 
+def test_what_is_for_something_else_than_a_run_is_not_continued_as_one(tmp_path):
+    first = claim(tmp_path / "run", PLAN, PLAN.to_toml(), purpose="5 folds")
+    first.ledger.append("started", purpose="5 folds")
+    first.release()
+    assert take(tmp_path / "run").directory.path.name == "run-2"
+    assert claim(tmp_path / "run", PLAN, PLAN.to_toml(), purpose="3 folds").directory.path.name == "run-3"
+    assert claim(tmp_path / "run", PLAN, PLAN.to_toml(), purpose="5 folds").directory.path.name == "run"
+
+
 def test_the_current_directory_has_a_name_too(tmp_path, monkeypatch):
     take(tmp_path / "run").directory.report.write_text("done")
     monkeypatch.chdir(tmp_path / "run")

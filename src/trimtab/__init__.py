@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from trimtab.budget import Budget as Budget
     from trimtab.budget import Cost as Cost
     from trimtab.budget import Verdict as Verdict
+    from trimtab.crossvalidating import CrossValidation as CrossValidation
+    from trimtab.crossvalidating import crossval as crossval
     from trimtab.deployment import Predictor as Predictor
     from trimtab.deployment import load as load
     from trimtab.errors import TrimtabError as TrimtabError
@@ -34,12 +36,14 @@ _HOMES = {
     "Artifact": "artifact",
     "Budget": "budget",
     "Cost": "budget",
+    "CrossValidation": "crossvalidating",
     "Plan": "plan",
     "Predictor": "deployment",
     "Run": "pipeline",
     "Training": "pipeline",
     "TrimtabError": "errors",
     "Verdict": "budget",
+    "crossval": "crossvalidating",
     "load": "deployment",
     "open_run": "opened",
     "run": "pipeline",

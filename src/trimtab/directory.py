@@ -23,6 +23,8 @@ from trimtab.storage import write_text
 _LOCK = ".lock"
 _BEAT_SECONDS = 1.0
 
+_Origin = tuple[str | None, str | None]  # the run that is repeated, and the purpose
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -139,7 +141,13 @@ class Claim:
 
 
 def claim(
-    wanted: Path, plan: Plan, text: str, *, replay_of: str | None = None, counted_until: float | None = None
+    wanted: Path,
+    plan: Plan,
+    text: str,
+    *,
+    replay_of: str | None = None,
+    purpose: str | None = None,
+    counted_until: float | None = None,
 ) -> Claim:
     """Return ``wanted`` or the next free name after it (``-2``, ``-3``, ...), locked.
 
@@ -152,7 +160,8 @@ def claim(
         that no living process holds, is taken up again.
     replay_of
         The run that is to be repeated; a directory that repeats another run, or none, is not taken up.
-
+    purpose
+        What the directory is for, where that is no run; one that is for something else is not taken up.
     counted_until
         Seconds since the epoch until which the clock of an earlier attempt went on; its last sign of life unless
         given.
@@ -162,24 +171,23 @@ def claim(
     OutputError
         If the directory cannot be made or written to.
     """
+    origin = replay_of, purpose
     for candidate in _names(wanted.resolve() if wanted.name in ("", "..") else wanted):
         directory = RunDirectory(candidate)
         try:
             candidate.mkdir(parents=True)
         except FileExistsError:
-            if not candidate.is_dir() or not _can_be_resumed(directory, plan, replay_of):
+            if not candidate.is_dir() or not _can_be_resumed(directory, plan, origin):
                 continue
         except OSError as error:
             raise _unwritable(candidate, error) from error
-        claimed = _take(directory, plan, text, replay_of, counted_until)
+        claimed = _take(directory, plan, text, origin, counted_until)
         if claimed is not None:
             return claimed
     raise AssertionError("names do not end")
 
 
-def _take(
-    directory: RunDirectory, plan: Plan, text: str, replay_of: str | None, counted_until: float | None
-) -> Claim | None:
+def _take(directory: RunDirectory, plan: Plan, text: str, origin: _Origin, counted_until: float | None) -> Claim | None:
     """Lock a directory and make it ready; ``None`` when another process has it, or had it until just now."""
     try:
         lock = directory.lock()
@@ -188,7 +196,7 @@ def _take(
     if lock is None:
         return None
     try:
-        if not _can_be_resumed(directory, plan, replay_of):  # it may have been finished since we looked
+        if not _can_be_resumed(directory, plan, origin):  # it may have been finished since we looked
             os.close(lock)
             return None
         for leftover in directory.path.rglob(".*.tmp"):
@@ -238,7 +246,7 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
     )
 
 
-def _can_be_resumed(directory: RunDirectory, plan: Plan, replay_of: str | None) -> bool:
+def _can_be_resumed(directory: RunDirectory, plan: Plan, origin: _Origin) -> bool:
     if not directory.plan.exists():  # empty, or left by a process killed between two instructions
         return all(entry.name == _LOCK or entry.suffix == ".tmp" for entry in directory.path.iterdir())
     try:
@@ -247,7 +255,7 @@ def _can_be_resumed(directory: RunDirectory, plan: Plan, replay_of: str | None) 
         started = Ledger(directory.ledger).events("started")
     except TrimtabError:
         return False
-    return not started or started[-1].get("replay_of") == replay_of
+    return not started or (started[-1].get("replay_of"), started[-1].get("purpose")) == origin
 
 
 def _seconds_spent(directory: RunDirectory, ledger: Ledger, counted_until: float | None) -> float:

@@ -312,7 +312,7 @@ def _read(job: Job) -> tuple[Dataset, Split, Features]:
     """Carry out the stages up to what the network reads."""
     from trimtab import stages
 
-    with _leaving_nothing(job):
+    with leaving_nothing(job):
         stages.announce(job)
         dataset = stages.read(job)
         split = stages.divide(job, dataset)
@@ -320,7 +320,7 @@ def _read(job: Job) -> tuple[Dataset, Split, Features]:
 
 
 @contextmanager
-def _leaving_nothing(job: Job) -> Iterator[None]:
+def leaving_nothing(job: Job) -> Iterator[None]:
     """Remove a new directory when the data turn out to be unusable: there is nothing in it to go on with."""
     try:
         yield
@@ -330,8 +330,15 @@ def _leaving_nothing(job: Job) -> Iterator[None]:
         raise
 
 
-def prepare(request: Plan) -> tuple[Source, Facts, Plan, dict[str, str]]:
+def prepare(request: Plan, *, time: str | None = None) -> tuple[Source, Facts, Plan, dict[str, str]]:
     """Look at the data and decide what the plan leaves open; trains nothing.
+
+    Parameters
+    ----------
+    request
+        What the user decided.
+    time
+        The column that says which rows are earlier, where that matters.
 
     Returns
     -------
@@ -343,7 +350,7 @@ def prepare(request: Plan) -> tuple[Source, Facts, Plan, dict[str, str]]:
     from trimtab.planning import Facts, resolve
 
     source = open_source(
-        request.data, target=request.target, group=request.group, skip_unreadable=request.skip_unreadable
+        request.data, target=request.target, group=request.group, time=time, skip_unreadable=request.skip_unreadable
     )
     facts = Facts(
         kind=source.kind,

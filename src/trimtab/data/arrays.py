@@ -20,18 +20,20 @@ from trimtab.data.features import select_features
 from trimtab.data.images import squash_image
 from trimtab.data.labels import Labels, quote, read_labels
 from trimtab.data.tables import table_source
+from trimtab.data.times import places_of_values
 from trimtab.errors import InputError, nearest
 
 
-def open_npz(path: Path, *, name: str, target: str | None, group: str | None) -> Source:
-    """Return the source for an ``.npz`` file; ``target`` names the labels (``y``), ``group`` an array of groups.
+def open_npz(path: Path, *, name: str, target: str | None, group: str | None, time: str | None = None) -> Source:
+    """Return the source for an ``.npz`` file; ``target`` names the labels (``y``), the others arrays of their own.
 
     Raises
     ------
     InputError
         If an array is missing, holds objects, has the wrong shape or length, or infinite or out-of-range values.
     """
-    arrays = _read_arrays(path, ("X", target or "y", *([group] if group is not None else [])))
+    others = [array for array in (group, time) if array is not None]
+    arrays = _read_arrays(path, ("X", target or "y", *others))
     features = arrays["X"]
     texts = _label_texts(arrays[target or "y"], target or "y", path.name)
     for key, array in arrays.items():
@@ -44,17 +46,24 @@ def open_npz(path: Path, *, name: str, target: str | None, group: str | None) ->
             )
     labels = read_labels(texts, where=f"'{target or 'y'}' of {path.name}")
     groups = None if group is None else _numbers(arrays[group], group, path.name)[labels.rows]
+    times = None if time is None else places_of_values(arrays[time], f"'{time}' of {path.name}")[labels.rows]
     if features.ndim == 2:
         values = _real(features, path.name)
         columns = {f"x{position}": values[:, position] for position in range(values.shape[1])}
         table, warnings = select_features(columns, origin=path.name)
-        return table_source(name=name, table=table.take(labels.rows), labels=labels, groups=groups, warnings=warnings)
+        table = table.take(labels.rows)
+        return table_source(name=name, table=table, labels=labels, groups=groups, times=times, warnings=warnings)
     images = _to_images(features, path.name)[labels.rows]
-    return image_source(name=name, images=images, labels=labels, groups=groups)
+    return image_source(name=name, images=images, labels=labels, groups=groups, times=times)
 
 
 def image_source(
-    *, name: str, images: NDArray[np.uint8], labels: Labels, groups: NDArray[np.int64] | None = None
+    *,
+    name: str,
+    images: NDArray[np.uint8],
+    labels: Labels,
+    groups: NDArray[np.int64] | None = None,
+    times: NDArray[np.int64] | None = None,
 ) -> Source:
     """Return the source for pictures in memory, uint8 [N, H, W, C]."""
 
@@ -71,6 +80,7 @@ def image_source(
             row_names=[f"row {row + 1}" for row in labels.rows],
             images=resized,
             groups=groups,
+            times=times,
             warnings=labels.warnings,
         )
 

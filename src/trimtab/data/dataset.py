@@ -49,6 +49,8 @@ class Dataset:
         N rows.
     groups
         [N] number of the group that must stay in one part, or ``None``.
+    times
+        [N] place of the row in time, equal where the moment is the same; ``None`` unless asked for.
     parts
         [N] the split that the data came with: 0 train, 1 validation, 2 test, -1 none; ``None`` when it had none.
     warnings
@@ -71,6 +73,7 @@ class Dataset:
     images: NDArray[np.uint8] | None = None
     table: Table | None = None
     groups: NDArray[np.int64] | None = None
+    times: NDArray[np.int64] | None = None
     parts: NDArray[np.int8] | None = None
     warnings: tuple[str, ...] = ()
     read_original: Callable[[int], bytes | dict[str, object]] | None = None
@@ -79,7 +82,7 @@ class Dataset:
         """Refuse fields that do not belong together."""
         if (self.images is None) == (self.table is None):
             raise ValueError("images and table are both given or both absent; expected one of them.")
-        optional = (self.images, self.table, self.groups, self.parts)
+        optional = (self.images, self.table, self.groups, self.times, self.parts)
         lengths = {len(field) for field in (self.labels, self.row_names, *optional) if field is not None}
         if len(lengths) > 1:
             raise ValueError(f"the fields have {sorted(lengths)} rows; expected the same number in each.")

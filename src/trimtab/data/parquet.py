@@ -23,6 +23,7 @@ from trimtab.data.decoding import BATCH
 from trimtab.data.folder import spread
 from trimtab.data.labels import read_labels
 from trimtab.data.pictures import PictureSet, picture_source
+from trimtab.data.times import places_in_time
 from trimtab.errors import InputError
 from trimtab.storage import sha256_bytes
 
@@ -86,14 +87,20 @@ class ParquetPictures:
 
 
 def open_parquet_pictures(
-    path: Path, *, name: str, target: str | None, group: str | None, skip_unreadable: bool = False
+    path: Path,
+    *,
+    name: str,
+    target: str | None,
+    group: str | None,
+    time: str | None = None,
+    skip_unreadable: bool = False,
 ) -> Source | None:
     """Return the source for a Parquet file of pictures, or ``None`` when it has no picture column.
 
     Raises
     ------
     InputError
-        If the label or group column is missing, the classes cannot be learned, or pictures cannot be read.
+        If the label, group or time column is missing, the classes cannot be learned, or pictures cannot be read.
     """
     import pyarrow.parquet as pq
 
@@ -104,9 +111,10 @@ def open_parquet_pictures(
     column = "image" if "image" in columns else columns[0]
     others = [field.name for field in file.schema_arrow if field.name not in columns]
     label = require_column(target or "label", others, origin=path.name, option="--target")
-    if group is not None:
-        require_column(group, others, origin=path.name, option="--group")
-    table = pq.read_table(path, columns=list(dict.fromkeys([label, *([group] if group else [])])))
+    given = {option: value for option, value in (("group", group), ("time", time)) if value is not None}
+    for option, value in given.items():
+        require_column(value, others, origin=path.name, option=f"--{option}")
+    table = pq.read_table(path, columns=list(dict.fromkeys([label, *given.values()])))
     texts, order = _labels(table.column(label), file.schema_arrow.metadata, label, path.name)
     labels = read_labels(texts, where=f"the column '{label}' of {path.name}", order=order)
     names = _names(file, column)
@@ -116,6 +124,7 @@ def open_parquet_pictures(
         pictures=ParquetPictures(file, path, column, labels.rows, [names[row] for row in labels.rows]),
         labels=labels,
         groups=None if group is None else group_numbers(table.column(group))[labels.rows],
+        times=None if time is None else places_in_time(table.column(time), f"the column '{time}'")[labels.rows],
         warnings=tuple(f"ignored the picture column '{other}'" for other in columns if other != column),
         skip_unreadable=skip_unreadable,
     )

@@ -33,7 +33,7 @@ class PictureSet:
         ``N`` of them, all labelled.
     labels
         Their labels; ``labels.rows`` is not used.
-    parts, groups
+    parts, groups, times
         [N] as in `Dataset`.
     warnings
         From finding them.
@@ -47,6 +47,7 @@ class PictureSet:
     labels: Labels
     parts: NDArray[np.int8] | None = None
     groups: NDArray[np.int64] | None = None
+    times: NDArray[np.int64] | None = None
     warnings: tuple[str, ...] = ()
     skip_unreadable: bool = False
 
@@ -148,6 +149,7 @@ def _load(found: PictureSet, shape: tuple[int, int, int], warnings: Sequence[str
         row_names=[names[row] for row in kept] if failed else names,
         images=decoded.images,
         groups=None if found.groups is None else found.groups[kept],
+        times=None if found.times is None else found.times[kept],
         parts=parts,
         warnings=tuple(all_warnings),
         read_original=lambda row: found.pictures.read(int(kept[row])),

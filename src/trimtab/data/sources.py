@@ -20,7 +20,12 @@ _EXPECTED = f"a folder of class folders, a .csv, .parquet or .npz file, or one o
 
 
 def open_source(
-    data: str | Path, *, target: str | None = None, group: str | None = None, skip_unreadable: bool = False
+    data: str | Path,
+    *,
+    target: str | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    skip_unreadable: bool = False,
 ) -> Source:
     """Return what was found, without decoding pictures.
 
@@ -33,6 +38,8 @@ def open_source(
         ``.npz`` file ``y``.
     group
         A column whose equal values must not be divided between training and test.
+    time
+        A column of numbers or dates that says which rows are earlier; it stays a feature where it is of use as one.
     skip_unreadable
         Leave pictures that cannot be read out, with a warning, however many they are.
 
@@ -42,7 +49,7 @@ def open_source(
         If there is nothing usable: the sentence says what is there, what was expected and what to do.
     """
     if isinstance(data, str) and data in BUILTINS:
-        _refuse_options(data, target, group)
+        _refuse_options(data, target, group, time)
         return _with_warning(open_builtin(data), data)
     path = Path(data)
     with suppress(RuntimeError):  # no such user
@@ -51,26 +58,27 @@ def open_source(
         raise _missing(str(data), path)
     name = _short_name(path)
     if path.is_dir():
-        _refuse_options(str(path), target, group)
+        _refuse_options(str(path), target, group, time)
         from trimtab.data.folder import open_folder
 
         return open_folder(path, name=name, skip_unreadable=skip_unreadable)
-    return _open_file(path, name, target=target, group=group, skip_unreadable=skip_unreadable)
+    columns = {"target": target, "group": group, "time": time}
+    return _open_file(path, name, columns, skip_unreadable=skip_unreadable)
 
 
-def _open_file(path: Path, name: str, *, target: str | None, group: str | None, skip_unreadable: bool) -> Source:
+def _open_file(path: Path, name: str, columns: dict[str, str | None], *, skip_unreadable: bool) -> Source:
     _check_readable(path)
     suffix = path.suffix.lower()
     if suffix in _CSV:
         from trimtab.data.tables import open_csv
 
-        return open_csv(path, name=name, target=target, group=group)
+        return open_csv(path, name=name, **columns)
     if suffix in _PARQUET:
-        return _open_parquet(path, name, target=target, group=group, skip_unreadable=skip_unreadable)
+        return _open_parquet(path, name, columns, skip_unreadable=skip_unreadable)
     if suffix == ".npz":
         from trimtab.data.arrays import open_npz
 
-        return open_npz(path, name=name, target=target, group=group)
+        return open_npz(path, name=name, **columns)
     is_archive = suffix in (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".xz", ".bz2")
     raise InputError(
         f"{path} is a file of an unknown kind ({suffix or 'no suffix'})",
@@ -79,15 +87,15 @@ def _open_file(path: Path, name: str, *, target: str | None, group: str | None, 
     )
 
 
-def _open_parquet(path: Path, name: str, *, target: str | None, group: str | None, skip_unreadable: bool) -> Source:
+def _open_parquet(path: Path, name: str, columns: dict[str, str | None], *, skip_unreadable: bool) -> Source:
     import pyarrow as pa
 
     from trimtab.data.parquet import open_parquet_pictures
     from trimtab.data.tables import open_parquet_table
 
     try:
-        pictures = open_parquet_pictures(path, name=name, target=target, group=group, skip_unreadable=skip_unreadable)
-        return pictures or open_parquet_table(path, name=name, target=target, group=group)
+        pictures = open_parquet_pictures(path, name=name, skip_unreadable=skip_unreadable, **columns)
+        return pictures or open_parquet_table(path, name=name, **columns)
     except (pa.ArrowInvalid, OSError) as error:  # Arrow's word for damaged files
         reason = str(error).splitlines()[0][:100]
         raise InputError(
@@ -135,8 +143,9 @@ def _list(directory: Path) -> list[Path]:
         return []
 
 
-def _refuse_options(data: str, target: str | None, group: str | None) -> None:
-    given = [f"--{option} {value}" for option, value in (("target", target), ("group", group)) if value is not None]
+def _refuse_options(data: str, target: str | None, group: str | None, time: str | None) -> None:
+    options = {"target": target, "group": group, "time": time}
+    given = [f"--{option} {value}" for option, value in options.items() if value is not None]
     if given:
         raise InputError(
             f"{data} has no columns to choose from but {' and '.join(given)} was given",

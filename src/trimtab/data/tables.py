@@ -19,13 +19,14 @@ from trimtab.data.columns import group_numbers, label_texts, likely_targets, rea
 from trimtab.data.dataset import Dataset, Source, hash_dataset, hash_table
 from trimtab.data.labels import Labels, quote, read_labels
 from trimtab.data.schema import Table
+from trimtab.data.times import places_in_time
 from trimtab.errors import InputError
 
 _SEPARATORS = ",;\t|"
 _BLOCK_BYTES = 1 << 23  # a row must fit into one
 
 
-def open_csv(path: Path, *, name: str, target: str | None, group: str | None) -> Source:
+def open_csv(path: Path, *, name: str, target: str | None, group: str | None, time: str | None = None) -> Source:
     """Return the source for a CSV file.
 
     Raises
@@ -33,21 +34,25 @@ def open_csv(path: Path, *, name: str, target: str | None, group: str | None) ->
     InputError
         If the file is empty, ragged or not UTF-8, or for the reasons of `open_parquet_table`.
     """
-    return _open_table(read_csv(path), path.name, name=name, target=target, group=group, parse_numbers=True)
+    columns = {"target": target, "group": group, "time": time}
+    return _open_table(read_csv(path), path.name, columns, name=name, parse_numbers=True)
 
 
-def open_parquet_table(path: Path, *, name: str, target: str | None, group: str | None) -> Source:
+def open_parquet_table(
+    path: Path, *, name: str, target: str | None, group: str | None, time: str | None = None
+) -> Source:
     """Return the source for a Parquet file without pictures.
 
     Raises
     ------
     InputError
-        If the target or group column is absent, the classes cannot be learned, numbers are infinite, or no
+        If the target, group or time column is absent, the classes cannot be learned, numbers are infinite, or no
         column is of use.
     """
     import pyarrow.parquet as pq
 
-    return _open_table(pq.read_table(path), path.name, name=name, target=target, group=group, parse_numbers=False)
+    columns = {"target": target, "group": group, "time": time}
+    return _open_table(pq.read_table(path), path.name, columns, name=name, parse_numbers=False)
 
 
 def read_csv(path: Path) -> Any:
@@ -86,6 +91,7 @@ def table_source(
     table: Table,
     labels: Labels,
     groups: NDArray[np.int64] | None = None,
+    times: NDArray[np.int64] | None = None,
     warnings: Sequence[str] = (),
     row_names: Sequence[str] | None = None,
     read_original: Callable[[int], dict[str, object]] | None = None,
@@ -104,6 +110,7 @@ def table_source(
             row_names=names,
             table=table,
             groups=groups,
+            times=times,
             warnings=all_warnings,
             read_original=read_original,
         )
@@ -120,16 +127,15 @@ def table_source(
     )
 
 
-def _open_table(
-    raw: Any, origin: str, *, name: str, target: str | None, group: str | None, parse_numbers: bool
-) -> Source:
+def _open_table(raw: Any, origin: str, columns: dict[str, str | None], *, name: str, parse_numbers: bool) -> Source:
     if not raw.num_rows:
         raise InputError(f"{origin} has no rows", "a row per example", "add rows")
     _check_names(raw.column_names, origin)
-    target = _choose_target(raw, target, origin)
+    target, group, time = _choose_target(raw, columns["target"], origin), columns["group"], columns["time"]
     others = [column for column in raw.column_names if column != target]
-    if group is not None:
-        require_column(group, others, origin=origin, option="--group")
+    for option in ("group", "time"):
+        if (column := columns[option]) is not None:
+            require_column(column, others, origin=origin, option=f"--{option}")
     where = f"the column '{target}' of {origin}"
     labels = read_labels(label_texts(raw.column(target), where=where), where=where)
     inputs = raw.select([column for column in others if column != group])
@@ -140,6 +146,9 @@ def _open_table(
         table=table if is_complete else table.take(labels.rows),
         labels=labels,
         groups=None if group is None else group_numbers(raw.column(group))[labels.rows],
+        times=None
+        if time is None
+        else places_in_time(raw.column(time), f"the column '{time}' of {origin}")[labels.rows],
         warnings=warnings,
         read_original=lambda row: _raw_row(inputs, int(labels.rows[row])),
     )

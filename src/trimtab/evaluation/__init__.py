@@ -7,7 +7,7 @@ from trimtab.evaluation.calibration import Reliability, smooth_ece
 from trimtab.evaluation.compare import compare, compare_many, holm
 from trimtab.evaluation.comparison import Difference, ManyCompared, PairedEvaluation
 from trimtab.evaluation.cost import Latency, measure_latency, peak_memory_megabytes
-from trimtab.evaluation.crossvalidated import CrossValidated, corrected_resampled_t
+from trimtab.evaluation.crossvalidated import CrossValidated, corrected_interval, corrected_resampled_t
 from trimtab.evaluation.evaluate import evaluate, evaluate_statistics
 from trimtab.evaluation.evaluate_files import evaluate_files
 from trimtab.evaluation.intervals import Estimate
@@ -49,6 +49,7 @@ __all__ = [
     "compare_accuracy",
     "compare_many",
     "confusion_matrix",
+    "corrected_interval",
     "corrected_resampled_t",
     "evaluate",
     "evaluate_files",

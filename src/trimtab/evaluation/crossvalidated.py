@@ -1,7 +1,7 @@
-"""Two configurations compared by cross-validation: a test that knows that folds share their training rows.
+"""Figures over folds, and two configurations compared by them: what knows that folds share their training rows.
 
-The same rows train several folds, so differences between folds vary less than those between independent samples, and
-the ordinary t-test calls nothing into something several times too often. The correction widens the error by the share
+The same rows train several folds, so what is measured on them varies less than on independent samples, and the
+ordinary t-test calls nothing into something several times too often. The correction widens the error by the share
 of test to training rows. It is no comparison of two finished models: for these see `trimtab.evaluation.compare`.
 
 References
@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from trimtab.evaluation.intervals import student_quantile
+from trimtab.evaluation.intervals import Estimate, student_quantile
 from trimtab.evaluation.student import two_sided_p
 
 
@@ -75,18 +75,8 @@ def corrected_resampled_t(
     ValueError
         If there are fewer than two finite differences, no rows, or the level is not between 0 and 1.
     """
-    values = np.asarray(differences, dtype=np.float64).ravel()
-    if len(values) < 2 or not np.isfinite(values).all():
-        raise ValueError(
-            f"there are {np.isfinite(values).sum()} finite differences of {len(values)}; expected two or more, all "
-            "finite; give one per fold."
-        )
-    if train_rows < 1 or test_rows < 1:
-        raise ValueError(f"train_rows is {train_rows} and test_rows {test_rows}; expected both above 0.")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; expected a number between 0 and 1; give 0.95 for 95%.")
-    count, mean = len(values), float(values.mean())
-    error = math.sqrt((1 / count + test_rows / train_rows) * float(values.var(ddof=1)))
+    values = _finite(differences, "differences")
+    count, mean, error = len(values), float(values.mean()), _error(values, train_rows, test_rows, level)
     reach = student_quantile(level, count - 1) * error
     statistic = mean / error if error > 0 else math.copysign(math.inf, mean) if mean else 0.0
     return CrossValidated(
@@ -98,3 +88,67 @@ def corrected_resampled_t(
         noise_floor=reach,
         level=level,
     )
+
+
+def corrected_interval(
+    values: ArrayLike,
+    *,
+    train_rows: float,
+    test_rows: float,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Estimate:
+    """Return the mean of a figure over folds with the interval that overlapping training rows allow.
+
+    It is about what is trained this way on as many rows, not about one of the models. Without any spread between the
+    folds there is nothing to make an interval of, and the ends are ``None``.
+
+    Parameters
+    ----------
+    values
+        float [folds] or [repeats, folds]: the figure on each fold's own test rows.
+    train_rows, test_rows
+        Rows that each fold was trained and tested on (their mean, if they differ).
+    level
+        Of the interval, in (0, 1).
+    bounds
+        Lowest and highest value that the figure can have; the interval is cut off there.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two finite values, no rows, or the level is not between 0 and 1.
+    """
+    found = _finite(values, "values")
+    mean, error = float(found.mean()), _error(found, train_rows, test_rows, level)
+    if error == 0:
+        method = "all folds are equal, which gives no interval"
+        return Estimate(value=mean, low=None, high=None, method=method, level=level)
+    reach = student_quantile(level, len(found) - 1) * error
+    return Estimate(
+        value=mean,
+        low=max(bounds[0], mean - reach),
+        high=min(bounds[1], mean + reach),
+        method="corrected resampled t (Nadeau, Bengio)",
+        level=level,
+    )
+
+
+def _finite(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    found = np.asarray(values, dtype=np.float64).ravel()
+    if len(found) < 2 or not np.isfinite(found).all():
+        raise ValueError(
+            f"there are {np.isfinite(found).sum()} finite {what} of {len(found)}; expected two or more, all "
+            "finite; give one per fold."
+        )
+    return found
+
+
+def _error(values: NDArray[np.float64], train_rows: float, test_rows: float, level: float) -> float:
+    """Return the standard error of the mean over folds."""
+    if train_rows < 1 or test_rows < 1:
+        raise ValueError(f"train_rows is {train_rows} and test_rows {test_rows}; expected both above 0.")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; expected a number between 0 and 1; give 0.95 for 95%.")
+    spread = 0.0 if (values == values[0]).all() else float(values.var(ddof=1))
+    return math.sqrt((1 / len(values) + test_rows / train_rows) * spread)

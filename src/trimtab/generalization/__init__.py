@@ -1,1 +1,4 @@
-"""Does it generalize, and what would help: cross-validation, ensembles, audits of data, diagnosis."""
+"""What a result is worth beyond the rows it was made on: cross-validation, ensembles, audits of data, diagnosis.
+
+Works with NumPy alone at import; scikit-learn and PyArrow are imported where they are used.
+"""

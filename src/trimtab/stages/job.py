@@ -42,7 +42,7 @@ class Replay:
         """
         ledger = Ledger(directory.ledger)
         started = ledger.events("started")
-        if not started or started[-1].get("plan_sha256") != hash_plan(plan):
+        if not started or started[-1].get("plan_sha256") != hash_plan(plan) or started[-1].get("purpose"):
             return None
         if not directory.is_finished:
             recorded = started[-1].get("replay")
@@ -82,7 +82,10 @@ def hash_plan(plan: Plan) -> str:
 
 @dataclass(kw_only=True)
 class Job:
-    """One run: what is to be done, where it is written, when it started, and what the reader should be told."""
+    """One run: what is to be done, where it is written, when it started, and what the reader should be told.
+
+    ``purpose`` says what its directory is for, where that is something else than a run.
+    """
 
     plan: Plan
     reasons: dict[str, str]
@@ -95,6 +98,7 @@ class Job:
     is_resumed: bool
     replay: Replay | None
     command: str
+    purpose: str | None = None
     warnings: list[str] = field(default_factory=list)
     training_seconds: float = 0.0
 

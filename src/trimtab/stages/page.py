@@ -47,7 +47,7 @@ def draw_curves(job: Job) -> Path:
     """Draw the history of training and return the file."""
     path = job.directory.evaluation / "learning_curves.svg"
     path.parent.mkdir(exist_ok=True)
-    plot_learning_curves(_read_history(job.directory.history), path)
+    plot_learning_curves(read_history(job.directory.history), path)
     return path
 
 
@@ -84,7 +84,8 @@ def predictions_csv(
     return text.getvalue()
 
 
-def _read_history(path: Path) -> list[dict[str, float]]:
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Return the rows of a history, without what is missing in them; none where there is no such file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:

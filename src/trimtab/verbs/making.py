@@ -12,7 +12,8 @@ from trimtab.plan import Plan
 from trimtab.verbs.verb import Verb, add_json_option
 
 
-def _add_data_options(parser: argparse.ArgumentParser) -> None:
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the data and every field of a plan."""
     parser.add_argument(
         "data",
         metavar="DATA",
@@ -40,7 +41,7 @@ def _add_option(group: Any, name: str, hint: Any, comment: str, default: Any) ->
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    _add_data_options(parser)
+    add_data_options(parser)
     parser.add_argument("--out", metavar="DIR", help="run directory (default runs/NAME; a taken name gets -2)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that share each step (torch)")
     parser.add_argument(
@@ -53,23 +54,23 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from trimtab.running import run_verb
 
-    return run_verb(options, _settings(options))
+    return run_verb(options, plan_settings(options))
 
 
 def _train(options: argparse.Namespace) -> int:
     from trimtab.running import train_verb
 
-    return train_verb(options, _settings(options))
+    return train_verb(options, plan_settings(options))
 
 
 def _range_test(options: argparse.Namespace) -> int:
     from trimtab.running import range_test_verb
 
-    return range_test_verb(options, _settings(options))
+    return range_test_verb(options, plan_settings(options))
 
 
 def _add_range_test_options(parser: argparse.ArgumentParser) -> None:
-    _add_data_options(parser)
+    add_data_options(parser)
     parser.add_argument("--out", metavar="DIR", help="where table and picture go (default runs/NAME-range-test)")
     add_json_option(parser)
 
@@ -77,10 +78,11 @@ def _add_range_test_options(parser: argparse.ArgumentParser) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from trimtab.running import plan_verb
 
-    return plan_verb(options, _settings(options))
+    return plan_verb(options, plan_settings(options))
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
+def plan_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of a plan that were given."""
     names = {entry.name for entry in fields(Plan)} - {"data"}
     return {name: value for name, value in vars(options).items() if name in names and value is not None}
 
@@ -120,7 +122,7 @@ MAKING = {
         summary="what a run would do, and what was found in the data; trains nothing",
         description="Print the resolved plan as commented TOML. Save it, change it, and give it to `trimtab run`.",
         examples="example:\n  trimtab plan ./photos --minutes 10 > plan.toml && trimtab run plan.toml",
-        add_options=_add_data_options,
+        add_options=add_data_options,
         act=_plan,
     ),
 }

@@ -6,6 +6,7 @@ matplotlib is imported when the first one is drawn. The page that shows them is 
 from trimtab.evaluation.plots.classes import plot_classes
 from trimtab.evaluation.plots.confusion import plot_confusion
 from trimtab.evaluation.plots.drawing import ACCENT, GRID, INK, MUTED, PAPER
+from trimtab.evaluation.plots.folds import plot_fold_curves
 from trimtab.evaluation.plots.learning import plot_learning_curves, plot_range_test
 from trimtab.evaluation.plots.ranking import plot_precision_recall, plot_roc
 from trimtab.evaluation.plots.reliability import plot_reliability
@@ -21,6 +22,7 @@ __all__ = [
     "plot_classes",
     "plot_confusion",
     "plot_evaluation",
+    "plot_fold_curves",
     "plot_learning_curves",
     "plot_precision_recall",
     "plot_range_test",

@@ -1,0 +1,43 @@
+"""The verbs that ask what a result is worth: crossval."""
+
+from __future__ import annotations
+
+import argparse
+
+from trimtab.verbs.making import add_data_options, plan_settings
+from trimtab.verbs.verb import Verb, add_json_option
+
+_KINDS = ("stratified", "grouped", "stratified-grouped", "time", "leave-one-group-out")
+
+
+def _add_crossval_options(parser: argparse.ArgumentParser) -> None:
+    add_data_options(parser)
+    parser.add_argument("--folds", type=int, metavar="N", help="parts that each are tested once (default 5)")
+    parser.add_argument("--repeats", type=int, metavar="N", default=1, help="divide all rows anew so often (default 1)")
+    parser.add_argument("--kind", choices=_KINDS, help="how rows are divided (default: what fits --group and --time)")
+    parser.add_argument("--time", metavar="COLUMN", help="numbers or dates: test on what comes after the training rows")
+    parser.add_argument("--out", metavar="DIR", help="directory (default runs/NAME-cv; a taken name gets -2)")
+    add_json_option(parser)
+
+
+def _crossval(options: argparse.Namespace) -> int:
+    from trimtab.crossvalidating import crossval_verb
+
+    return crossval_verb(options, plan_settings(options))
+
+
+EXAMINING = {
+    "crossval": Verb(
+        summary="k-fold figures with intervals, out-of-fold predictions and a model for each fold",
+        description="Cross-validate what `trimtab run` would train. The test part that a run seals is in no fold;\n"
+        "each fold fits its preprocessing and chooses its weights on its own training rows. --minutes holds all\n"
+        "folds together. Interrupted, the same command goes on: finished folds are not trained again.",
+        examples="examples:\n  trimtab crossval ./photos --folds 5 --minutes 20\n"
+        "  trimtab crossval churn.csv --target Churn --repeats 3\n"
+        "  trimtab crossval visits.csv --target outcome --group patient\n"
+        "  trimtab crossval sales.csv --target returned --time day\n\n"
+        "exit codes: 0 done, 3 done but later than --minutes, 2 bad input",
+        add_options=_add_crossval_options,
+        act=_crossval,
+    ),
+}
