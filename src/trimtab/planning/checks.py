@@ -72,6 +72,8 @@ def _check_ranges(plan: Plan) -> None:
         "accumulate": (0, 1e6),
         "label_smoothing": (-1e-9, 0.99),
         "dropout": (-1e-9, 0.99),
+        "distill_weight": (-1e-9, 1),
+        "distill_temperature": (0, 100),
         "patience": (-1, 1e6),
         "threads": (0, 4096),
         "minutes": (0, 1e6),

@@ -81,7 +81,9 @@ def train_alone_or_together(job: Job, features: Features, recipe: Recipe, **rest
     content = {"builder": arguments[0], "kwargs": features.kwargs, "recipe": asdict(recipe), "meta": features.meta}
     is_sharded = not _does_fit(features, arguments[0], recipe, team)
     team.tell("train", {**content, "is_sharded": is_sharded})
-    send_arrays({"training": features.training_rows, "validation": features.validation_rows})
+    targets = features.training.targets
+    numbers = {"training": features.training_rows, "validation": features.validation_rows}
+    send_arrays(numbers if targets is None else {**numbers, "targets": targets})
     trained = train_together(team, *arguments, is_sharded=is_sharded, **rest)
     team.dismiss()
     return trained
@@ -167,7 +169,9 @@ def _train(team: Team, dataset: Dataset, content: dict[str, Any]) -> None:
     from trimtab.training.distributed.channel import receive_arrays
 
     numbers = receive_arrays()
+    targets = numbers.pop("targets", None)
     parts = {name: rows_of(dataset, numbers[name], content["meta"]) for name in numbers}
+    parts["training"] = replace(parts["training"], targets=targets)
     obeying.follow(
         team,
         content["builder"],

@@ -20,6 +20,7 @@ from trimtab.training.augmentation.tables import augment_rows
 from trimtab.training.order import Order, step_seed, steps_per_epoch
 from trimtab.training.recipe import Recipe
 from trimtab.training.rows import Inputs, Rows, channel_statistics
+from trimtab.training.soft_targets import soft_targets
 
 __all__ = [
     "Batches",
@@ -33,7 +34,7 @@ __all__ = [
     "steps_per_epoch",
 ]
 
-Labels = NDArray[Any]  # int64 [B], or float32 [B, K] where rows are mixed
+Labels = NDArray[Any]  # int64 [B], or float32 [B, K] where rows are mixed or have a teacher
 
 _WHOLE = slice(None)
 
@@ -44,13 +45,15 @@ class Batches:
     Raises
     ------
     ValueError
-        If there is no augmentation of the recipe's name, or it asks for CutMix of rows that are no pictures.
+        If there is no augmentation of the recipe's name, it asks for CutMix of rows that are no pictures, or the
+        rows' targets are not of their shape.
     """
 
     def __init__(self, rows: Rows, recipe: Recipe) -> None:
         if recipe.cutmix and not rows.are_pictures:
             raise ValueError(f"cutmix is {recipe.cutmix:g} for rows that are no pictures; expected 0; use mixup.")
         self._rows, self._recipe, self._policy = rows, recipe, policy_of(recipe.augment)
+        self._targets = soft_targets(rows, weight=recipe.distill_weight, temperature=recipe.distill_temperature)
         self._order = Order(len(rows), recipe.batch_size, recipe.seed)
         flips = recipe.flip and self._policy.flips
         self._coins = throw_coins(len(rows), recipe.seed) if flips else None
@@ -59,8 +62,8 @@ class Batches:
     def at(self, step: int, part: slice = _WHOLE) -> tuple[NDArray[np.float32], Labels]:
         """Return what the network sees in that step, as of `Rows.normalize`, and the labels.
 
-        Labels are int64 [B], or float32 [B, K] where rows are mixed. ``part`` picks rows of the batch, which are those
-        of the whole batch bit for bit; the pixels of the others are not touched.
+        Labels are int64 [B], or float32 [B, K] where rows are mixed or have a teacher. ``part`` picks rows of the
+        batch, which are those of the whole batch bit for bit; the pixels of the others are not touched.
         """
         inputs, labels = self.stored(step, part)
         return self._rows.normalize(inputs), labels
@@ -100,8 +103,9 @@ class Batches:
             return np.zeros(len(places), np.bool_)
         return alternate(self._coins, places, self._order.pass_of(step))
 
-    def _labels(self, step: int, members: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._rows.labels[self._order.at(step)[members]]
+    def _labels(self, step: int, members: NDArray[np.int64]) -> Labels:
+        places = self._order.at(step)[members]
+        return self._rows.labels[places] if self._targets is None else self._targets[places]
 
 
 def first_batch(rows: Rows, recipe: Recipe) -> NDArray[np.uint8]:

@@ -56,6 +56,9 @@ class Recipe:
     shards
         Parts that a batch is computed in, each apart from the others (also for batch normalization), whose gradients
         are summed in a fixed order: the weights do not depend on how many workers share them. 0 off.
+    distill_weight, distill_temperature
+        Share of the target that is the teacher's, for rows that have one, and the temperature of its probabilities;
+        see `trimtab.training.soft_targets`. Without a teacher they mean nothing.
     """
 
     engine: str
@@ -80,6 +83,8 @@ class Recipe:
     cutmix: float = 0.0
     accumulate: int = 1
     shards: int = 0
+    distill_weight: float = 0.0
+    distill_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

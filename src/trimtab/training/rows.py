@@ -40,6 +40,9 @@ class Rows:
         K: how many classes there are, whether or not each has a row here.
     mean, std
         Per channel, float32 [C], for pictures: the network sees (uint8 / 255 - mean) / std. ``None`` for tables.
+    targets
+        What a teacher says of these rows: probabilities, float32 [N, K]. ``None`` without one. Training mixes them
+        with the labels, see `trimtab.training.soft_targets`; validation goes by the labels alone.
     """
 
     inputs: Inputs
@@ -48,6 +51,7 @@ class Rows:
     num_classes: int
     mean: NDArray[np.float32] | None = None
     std: NDArray[np.float32] | None = None
+    targets: NDArray[np.float32] | None = None
 
     @classmethod
     def of(
@@ -95,7 +99,8 @@ class Rows:
 
     def first(self, count: int) -> Rows:
         """Return the first rows, at most ``count``, sharing their memory."""
-        return replace(self, numbers=self.numbers[:count], labels=self.labels[:count])
+        targets = None if self.targets is None else self.targets[:count]
+        return replace(self, numbers=self.numbers[:count], labels=self.labels[:count], targets=targets)
 
     def sample(self) -> NDArray[np.float32]:
         """Return some thousand rows, or fewer large ones, spread over all of them, as the network sees them."""

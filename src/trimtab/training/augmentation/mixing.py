@@ -46,8 +46,10 @@ class Mixture:
         """Return the rows mixed with the other ones."""
         return mixup(own, other, self.shares) if self.boxes is None else cutmix(own, other, self.boxes)
 
-    def mix_labels(self, own: NDArray[np.int64], other: NDArray[np.int64], num_classes: int) -> NDArray[np.float32]:
-        """Return the labels [B] of both, each at its share: float32 [B, K], rows adding up to 1."""
+    def mix_labels(self, own: NDArray[Any], other: NDArray[Any], num_classes: int) -> NDArray[np.float32]:
+        """Return the labels of both, int64 [B] or float32 [B, K], each at its share: float32 [B, K], rows sum to 1."""
+        if own.ndim == 2:
+            return mixup(own, other, self.shares)
         labels = np.zeros((len(own), num_classes), np.float32)
         every = np.arange(len(own))
         labels[every, own] = self.shares
