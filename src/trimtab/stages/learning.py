@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import asdict, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trimtab.artifact import Artifact
-from trimtab.data import Dataset, Split, TableEncoder, make_split
+from trimtab.data import Dataset, Split, make_split
 from trimtab.errors import InputError
 from trimtab.interrupt import interruptible
-from trimtab.planning import model_kwargs
+from trimtab.stages.features import features_of
 from trimtab.stages.following import reading_together, train_alone_or_together
-from trimtab.stages.job import Features, Job, describe_data, hash_plan, mode_of, table_of
+from trimtab.stages.job import Features, Job, describe_data, hash_plan, mode_of
 from trimtab.stages.reserve import Reserve
 from trimtab.storage import write_json, write_text
 from trimtab.training import LOGICAL_SHARDS, Recipe
@@ -107,42 +106,11 @@ def divide(job: Job, dataset: Dataset) -> Split:
 
 
 def encode(job: Job, dataset: Dataset, split: Split) -> Features:
-    """Fit the preprocessing on the training rows and apply it to both open parts."""
-    from trimtab.training.batches import Rows, channel_statistics
-
-    meta: dict[str, Any] = {"kind": dataset.kind, "class_names": list(dataset.class_names)}
-    rows = {"training": split.train, "validation": split.validation}
-    labels = {part: dataset.labels[index] for part, index in rows.items()}
-    make_rows = partial(Rows.of, num_classes=len(dataset.class_names))
-    if dataset.images is not None:
-        images = dataset.images  # as it lies on the disk: the parts are numbers of its rows
-        mean, std = channel_statistics(images, split.train)
-        meta |= {"image_size": images.shape[1], "channels": images.shape[3], "mean": mean, "std": std}
-        parts = {
-            name: make_rows(images, labels[name], numbers=index, mean=mean, std=std) for name, index in rows.items()
-        }
-        kwargs = model_kwargs(job.plan, job.facts)
-    else:
-        table = table_of(dataset)
-        encoder = TableEncoder.fit(table, split.train)
-        if encoder.num_features == 0:
-            raise InputError(
-                f"no column of {dataset.name} varies within the {len(split.train):,} training rows",
-                "at least one column with different values",
-                "look for a mistake in the file, or give more rows",
-            )
-        meta |= {"encoder": encoder.to_dict(), "target": job.plan.target}
-        parts = {name: make_rows(encoder.encode(table.take(rows[name])), labels[name]) for name in rows}
-        kwargs = model_kwargs(job.plan, job.facts, in_features=encoder.num_features)
-    write_json(job.directory.data / "schema.json", {**meta, "content_hash": dataset.content_hash, "name": dataset.name})
-    return Features(
-        training=parts["training"],
-        validation=parts["validation"],
-        training_rows=split.train,
-        validation_rows=split.validation,
-        meta=meta,
-        kwargs=kwargs,
-    )
+    """Fit the preprocessing on the training rows, apply it to both open parts, and write it down."""
+    features = features_of(job.plan, job.facts, dataset, split.train, split.validation)
+    described = {**features.meta, "content_hash": dataset.content_hash, "name": dataset.name}
+    write_json(job.directory.data / "schema.json", described)
+    return features
 
 
 def train_model(job: Job, features: Features, split: Split) -> Artifact:
