@@ -26,6 +26,7 @@ FAR_END = (
     "figures",
 )
 FAR_END += ("smoke", "running", "verbs", "cli", "__main__")
+FAR_END += ("classifier",)
 ORDER = {name: index for index, name in enumerate((*GROUND, *CORRIDOR, *FAR_END))}
 KNOW_TORCH = ("training/torch_", "training/distributed/", "smoke.py")
 HEAVY = ("torch", "sklearn", "pyarrow", "matplotlib", "onnx", "jinja2", "pandas", "scipy", "tqdm")

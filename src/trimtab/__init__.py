@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trimtab.budget import Budget as Budget
     from trimtab.budget import Cost as Cost
     from trimtab.budget import Verdict as Verdict
+    from trimtab.classifier import Classifier as Classifier
     from trimtab.deployment import Predictor as Predictor
     from trimtab.deployment import load as load
     from trimtab.errors import TrimtabError as TrimtabError
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Artifact": "artifact",
     "Budget": "budget",
+    "Classifier": "classifier",
     "Cost": "budget",
     "Plan": "plan",
     "Predictor": "deployment",
