@@ -154,6 +154,13 @@ def test_text_where_numbers_were_is_refused(people):
     )
 
 
+def test_a_table_that_torch_has_learned_is_predicted_by_numpy(cancer):
+    fitted = fit(cancer, engine="torch", learning_rate=0.01)
+    assert fitted.score(*cancer) > 0.9
+    assert fitted.plan_.engine == "torch"
+    assert fitted.predict_proba(cancer[0][:1]) == pytest.approx(fitted.predict_proba(cancer[0])[:1], rel=1e-12)
+
+
 def test_missing_numbers_in_an_array_are_no_mistake(cancer):
     X, y = cancer
     holey = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)

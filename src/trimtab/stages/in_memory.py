@@ -86,7 +86,9 @@ def fit_in_memory(
     plan = resolve(request, facts)[0]
     if dataset.images is not None:
         dataset = replace(dataset, images=squash(dataset.images, int(plan.image_size or 0)))
-    if len(dataset) >= _FEW_ROWS if holds_out is None else holds_out:
+    if holds_out is None:
+        holds_out = len(dataset) >= _FEW_ROWS
+    if holds_out:
         training, validation = hold_out(dataset.labels, plan.validation_fraction or 0, seed=plan.seed)
     else:
         training = validation = np.arange(len(dataset))
