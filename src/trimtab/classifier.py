@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, Self, final
@@ -186,20 +186,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             images, columns = self._read(X, reset=True)
             check_consistent_length(X, y)
             classes, labels = np.unique(y, return_inverse=True)
-            if len(classes) < 2:
-                given = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}"
-                raise ValueError(f"y has {given}; expected at least 2; add rows of another class.")
-            dataset = Dataset(
-                name="X",
-                kind="table" if images is None else "image",
-                labels=labels.astype(np.int64),
-                class_names=tuple(str(name) for name in classes),
-                content_hash="",
-                row_names=[""] * len(labels),
-                images=images,
-                table=None if columns is None else to_table(columns),
-            )
-            fitted = self._fit(dataset, started)
+            fitted = self._fit(_dataset_of(images, columns, classes, labels), started)
         self.classes_ = classes
         self.artifact_, self.plan_, self.history_ = fitted.artifact, fitted.plan, fitted.history
         return self
@@ -254,12 +241,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     def _fit(self, dataset: Dataset, started: float) -> Fitted:
         """Train with the settings as they are now."""
         settings = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        _check_length(settings)
         epochs, fraction = settings["epochs"], settings["validation_fraction"]
-        given = [name for name in _LENGTHS if settings[name] is not None]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} are given; expected one of them; leave the others out.")
-        if epochs is not None and not (isinstance(epochs, int) and epochs > 0):
-            raise ValueError(f"epochs is {epochs!r}; expected a whole number above 0; change it or leave it out.")
         chosen = {name: value for name, value in settings.items() if name not in _NOT_OF_THE_PLAN}
         hidden = {} if self.hidden is None else {"hidden": np.ravel(self.hidden).tolist()}
         chosen["options"] = {**(self.options or {}), **hidden}
@@ -283,6 +266,32 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         return predict_probabilities(
             self.artifact_, rows, engine=str(self.plan_.engine), threads=self.plan_.threads or 1
         )
+
+
+def _dataset_of(
+    images: NDArray[np.uint8] | None, columns: Columns | None, classes: NDArray[Any], labels: NDArray[np.intp]
+) -> Dataset:
+    if len(classes) < 2:
+        given = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}"
+        raise ValueError(f"y has {given}; expected at least 2; add rows of another class.")
+    return Dataset(
+        name="X",
+        kind="table" if images is None else "image",
+        labels=labels.astype(np.int64),
+        class_names=tuple(str(name) for name in classes),
+        content_hash="",
+        row_names=[""] * len(labels),
+        images=images,
+        table=None if columns is None else to_table(columns),
+    )
+
+
+def _check_length(settings: Mapping[str, Any]) -> None:
+    given, epochs = [name for name in _LENGTHS if settings[name] is not None], settings["epochs"]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} are given; expected one of them; leave the others out.")
+    if epochs is not None and not (isinstance(epochs, int) and epochs > 0):
+        raise ValueError(f"epochs is {epochs!r}; expected a whole number above 0; change it or leave it out.")
 
 
 def _are_pictures(X: Any) -> bool:

@@ -22,7 +22,7 @@ from trimtab.planning import Facts, resolve
 from trimtab.stages.features import features_of
 from trimtab.stages.job import Features
 from trimtab.training import Recipe
-from trimtab.training.watch import HistoryRow
+from trimtab.training.watch import HistoryRow, Watch
 
 RowNumbers = NDArray[np.int64]
 
@@ -78,33 +78,18 @@ def fit_in_memory(
     TrainingError
         If training diverges.
     """
-    from trimtab.training.fit import limited
     from trimtab.training.loop import train
-    from trimtab.training.watch import Watch
 
     facts = _facts_of(dataset, request)
     plan = resolve(request, facts)[0]
     if dataset.images is not None:
         dataset = replace(dataset, images=squash(dataset.images, int(plan.image_size or 0)))
-    if holds_out is None:
-        holds_out = len(dataset) >= _FEW_ROWS
-    if holds_out:
-        training, validation = hold_out(dataset.labels, plan.validation_fraction or 0, seed=plan.seed)
-    else:
-        training = validation = np.arange(len(dataset))
-    features = features_of(plan, facts, dataset, training, validation)
+    features = features_of(plan, facts, dataset, *_divide(dataset, plan, holds_out))
     plan = _with_length(plan, request, epochs, features)
-    seconds = None if request.minutes is None else 60 * request.minutes - (time.perf_counter() - started)
-    trained = train(
-        str(plan.model),
-        features.kwargs,
-        features.training,
-        features.validation,
-        _recipe_of(plan),
-        watch=limited(Watch(), seconds),
-    )
+    builder, watch = str(plan.model), _watch(request, started)
+    trained = train(builder, features.kwargs, features.training, features.validation, _recipe_of(plan), watch=watch)
     meta = features.meta | ({} if plan.test_time == "none" else {"test_time": plan.test_time})
-    artifact = Artifact(builder=str(plan.model), kwargs=features.kwargs, arrays=trained.arrays, meta=meta)
+    artifact = Artifact(builder=builder, kwargs=features.kwargs, arrays=trained.arrays, meta=meta)
     return Fitted(artifact=artifact, plan=plan, history=trained.history)
 
 
@@ -141,6 +126,23 @@ def _facts_of(dataset: Dataset, request: Plan) -> Facts:
         has_bfloat16=request.engine != "numpy" and has_bfloat16(),
         has_torch=find_spec("torch") is not None,
     )
+
+
+def _divide(dataset: Dataset, plan: Plan, holds_out: bool | None) -> tuple[RowNumbers, RowNumbers]:
+    """Return the rows to train on and those that choose the weights, which may be the same."""
+    is_held_out = len(dataset) >= _FEW_ROWS if holds_out is None else holds_out
+    if is_held_out:
+        return hold_out(dataset.labels, plan.validation_fraction or 0, seed=plan.seed)
+    rows = np.arange(len(dataset))
+    return rows, rows
+
+
+def _watch(request: Plan, started: float) -> Watch:
+    """Return what tells training the seconds that are left of the minutes that were asked for, if they were."""
+    from trimtab.training.fit import limited
+
+    left = None if request.minutes is None else 60 * request.minutes - (time.perf_counter() - started)
+    return limited(Watch(), left)
 
 
 def _with_length(plan: Plan, request: Plan, epochs: int | None, features: Features) -> Plan:
