@@ -30,7 +30,7 @@ COMMANDS = sorted(
 
 def test_there_is_something_to_test():
     assert len(COMMANDS) >= 9
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -59,6 +59,13 @@ def test_the_evaluation_says_what_it_promises(capsys):
     output = capsys.readouterr().out
     assert "accuracy                 0.8" in output
     assert output.splitlines()[-1].startswith("sharp is better by ")
+
+
+def test_the_classifier_works_with_scikit_learn(capsys):
+    exec(compile(blocks("python")[3], "README.md", "exec"), {})
+    area, found = capsys.readouterr().out.splitlines()
+    assert 0.95 < float(area) <= 1
+    assert re.fullmatch(r"\{'hidden': \[.*\]\} \(2, 2\)", found)
 
 
 @pytest.mark.parametrize("code", blocks("python"))

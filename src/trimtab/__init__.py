@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trimtab.budget import Budget as Budget
     from trimtab.budget import Cost as Cost
     from trimtab.budget import Verdict as Verdict
+    from trimtab.classifier import Classifier as Classifier
     from trimtab.crossvalidating import CrossValidation as CrossValidation
     from trimtab.crossvalidating import crossval as crossval
     from trimtab.deployment import Predictor as Predictor
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Artifact": "artifact",
     "Budget": "budget",
+    "Classifier": "classifier",
     "Cost": "budget",
     "CrossValidation": "crossvalidating",
     "Plan": "plan",

@@ -79,6 +79,15 @@ def group_numbers(column: Any) -> NDArray[np.int64]:
     return codes
 
 
+def to_text(value: object) -> str:
+    """Return a cell as text, ``""`` where it says that there is no value; truth in small letters, 3.0 as "3"."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return clean_text(str(value))
+
+
 def read_features(table: Any, *, origin: str, parse_numbers: bool) -> tuple[Table, tuple[str, ...]]:
     """Return the usable columns of an Arrow table and warnings about the others.
 
@@ -148,20 +157,12 @@ def _to_float64(column: Any) -> NDArray[np.float64]:
 def _texts(column: Any) -> NDArray[np.object_]:
     """Return [N] cleaned texts; the cleaning runs once per distinct value."""
     encoded = _plain(column).combine_chunks().dictionary_encode()
-    distinct = [_to_text(value) for value in encoded.dictionary.to_pylist()]
+    distinct = [to_text(value) for value in encoded.dictionary.to_pylist()]
     if distinct and {text.casefold() for text in distinct} <= {"true", "false", ""}:
         distinct = [text.lower() for text in distinct]
     lookup = np.array([*distinct, ""], dtype=object)
     result: NDArray[np.object_] = lookup[encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)]
     return result
-
-
-def _to_text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return clean_text(str(value))
 
 
 def _is_nested(kind: Any) -> bool:
