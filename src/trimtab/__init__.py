@@ -15,6 +15,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from trimtab.artifact import Artifact as Artifact
+    from trimtab.auditing import audit as audit
     from trimtab.budget import Budget as Budget
     from trimtab.budget import Cost as Cost
     from trimtab.budget import Verdict as Verdict
@@ -40,6 +41,7 @@ _HOMES = {
     "Training": "pipeline",
     "TrimtabError": "errors",
     "Verdict": "budget",
+    "audit": "auditing",
     "load": "deployment",
     "open_run": "opened",
     "run": "pipeline",
