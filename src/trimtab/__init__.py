@@ -15,6 +15,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from trimtab.artifact import Artifact as Artifact
+    from trimtab.auditing import audit as audit
     from trimtab.budget import Budget as Budget
     from trimtab.budget import Cost as Cost
     from trimtab.budget import Verdict as Verdict
@@ -46,6 +47,7 @@ _HOMES = {
     "TrimtabError": "errors",
     "Verdict": "budget",
     "crossval": "crossvalidating",
+    "audit": "auditing",
     "load": "deployment",
     "open_run": "opened",
     "run": "pipeline",

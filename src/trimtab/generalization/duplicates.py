@@ -97,6 +97,7 @@ def _across(copies: Copies, parts: NDArray[np.int8] | None) -> dict[int, NDArray
 def _shown(dataset: Dataset, copies: Copies, parts: NDArray[np.int8] | None) -> list[dict[str, Any]]:
     return [
         {
+            "rows": rows.tolist(),
             "names": [dataset.row_names[int(row)] for row in rows],
             "labels": [dataset.class_names[int(label)] for label in dataset.labels[rows]],
             "parts": [] if parts is None else [PARTS[int(part)] if part >= 0 else "none" for part in parts[rows]],

@@ -91,19 +91,22 @@ def render(found: RunFiles, *, name: str) -> str:
     name
         Used when the run does not say its own.
     """
+    return environment().get_template("report.html").render(_view(found, name))
+
+
+def environment() -> Any:
+    """Return the templates of pages, with the filters that say things in plain words."""
     import jinja2
 
     templates = files("trimtab.report") / "templates"
-    environment = jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda file: (templates / file).read_text(encoding="utf-8")),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        number=wording.number, percent=wording.percent, points=wording.points, plain=wording.plain
-    )
-    return environment.get_template("report.html").render(_view(found, name))
+    found.filters.update(number=wording.number, percent=wording.percent, points=wording.points, plain=wording.plain)
+    return found
 
 
 def _view(found: RunFiles, name: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from trimtab.storage import write_bytes
 _MOST_IN_A_GRID = 64
 _GAP = 2  # pixels
 _SIDE = 48  # pixels that a picture in a grid should come near to
-_COLUMNS, _THUMBNAIL, _LINE, _MARGIN = 6, 160, 19, 18  # of the sheet of mistakes, in pixels
+_COLUMNS, _THUMBNAIL, _LINE, _MARGIN = 6, 160, 19, 18  # of a sheet, in pixels
+_TEXT_COLORS = ("#1f2933", "#697586", "#697586")
 
 
 def save_picture(image: NDArray[np.uint8], path: Path) -> None:
@@ -65,22 +66,36 @@ def save_mistakes(images: Sequence[NDArray[np.uint8]], mistakes: Sequence[Mappin
     path
         Replaced when it exists.
     """
+    captions = [
+        (str(mistake["predicted"]), f"{percent(mistake['probability'])} sure", f"labeled {mistake['true']}")
+        for mistake in mistakes
+    ]
+    save_sheet(images, captions, path)
+
+
+def save_sheet(images: Sequence[NDArray[np.uint8]], captions: Sequence[tuple[str, str, str]], path: Path) -> None:
+    """Write pictures, six in a row, as one PNG file, each with three lines of text under it, the first one bold.
+
+    Parameters
+    ----------
+    images
+        At least one, uint8 [H, W, C] each, of any size, with C of 1 or 3.
+    captions
+        As many.
+    path
+        Replaced when it exists.
+    """
     from PIL import Image, ImageDraw
 
     columns = min(_COLUMNS, len(images))
     width, height = _THUMBNAIL + _MARGIN, _THUMBNAIL + 3 * _LINE + 2 * _MARGIN
     sheet = Image.new("RGB", (columns * width + _MARGIN, math.ceil(len(images) / columns) * height + _MARGIN), "white")
     draw, bold, plain = ImageDraw.Draw(sheet), _font("DejaVuSans-Bold"), _font("DejaVuSans")
-    for index, (image, mistake) in enumerate(zip(images, mistakes, strict=True)):
+    for index, (image, lines) in enumerate(zip(images, captions, strict=True)):
         left, top = _MARGIN + index % columns * width, _MARGIN + index // columns * height
         picture = _thumbnail(image)
         sheet.paste(picture, (left, top + (_THUMBNAIL - picture.height) // 2))
-        lines = (
-            (str(mistake["predicted"]), bold, "#1f2933"),
-            (f"{percent(mistake['probability'])} sure", plain, "#697586"),
-            (f"labeled {mistake['true']}", plain, "#697586"),
-        )
-        for line, (text, font, color) in enumerate(lines):
+        for line, (text, font, color) in enumerate(zip(lines, (bold, plain, plain), _TEXT_COLORS, strict=True)):
             draw.text((left, top + _THUMBNAIL + 6 + line * _LINE), _fitting(text, font), fill=color, font=font)
     content = io.BytesIO()
     sheet.save(content, format="PNG")

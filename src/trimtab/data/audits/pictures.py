@@ -68,12 +68,12 @@ def are_copies(images: NDArray[np.uint8], pairs: Pairs) -> NDArray[np.bool_]:
 def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return pictures [N, H, W, C] averaged over areas to at most 8 x 8, float32 [N, T * T * C] in 0..255."""
     height, width = images.shape[1:3]
-    down, across = _averages(height, min(_SIDE, height)), _averages(width, min(_SIDE, width))
+    down, across = averages(height, min(_SIDE, height)), averages(width, min(_SIDE, width))
     rows = np.tensordot(np.asarray(images, dtype=np.float32), down, axes=(1, 1))  # [N, W, C, T]
     return np.tensordot(rows, across, axes=(1, 1)).reshape(len(images), -1)
 
 
-def _averages(pixels: int, out: int) -> NDArray[np.float32]:
+def averages(pixels: int, out: int) -> NDArray[np.float32]:
     """Return [out, pixels]: the share of each pixel in the average that becomes a new one."""
     edges = np.arange(out + 1) * (pixels / out)
     low = np.maximum(edges[:-1, None], np.arange(pixels))
