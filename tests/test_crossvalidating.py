@@ -211,6 +211,14 @@ def test_the_verb_prints_figures_and_where_things_are(tmp_path, capsys):
     assert command in (tmp_path / "cv" / "report.html").read_text()
 
 
+def test_the_help_teaches(capsys):
+    with pytest.raises(SystemExit):
+        main(["crossval", "--help"])
+    shown = capsys.readouterr().out
+    for words in ("--folds N", "--time COLUMN", "trimtab crossval ./photos --folds 5 --minutes 20", "exit codes"):
+        assert words in shown
+
+
 def test_too_little_time_is_said_and_the_code_is_3(tmp_path, capsys):
     words = ["wine", "--folds", "2", "--engine", "numpy", "--steps", "20", "--minutes", "0.0001", "--threads", "1"]
     assert main(["crossval", *words, "--out", str(tmp_path / "cv")]) == 3
