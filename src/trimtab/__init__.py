@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from trimtab.crossvalidating import crossval as crossval
     from trimtab.deployment import Predictor as Predictor
     from trimtab.deployment import load as load
+    from trimtab.ensembling import Ensembled as Ensembled
+    from trimtab.ensembling import ensemble as ensemble
     from trimtab.errors import TrimtabError as TrimtabError
     from trimtab.opened import open_run as open_run
     from trimtab.pipeline import Run as Run
@@ -40,6 +42,7 @@ _HOMES = {
     "Classifier": "classifier",
     "Cost": "budget",
     "CrossValidation": "crossvalidating",
+    "Ensembled": "ensembling",
     "Plan": "plan",
     "Predictor": "deployment",
     "Run": "pipeline",
@@ -48,6 +51,7 @@ _HOMES = {
     "Verdict": "budget",
     "crossval": "crossvalidating",
     "audit": "auditing",
+    "ensemble": "ensembling",
     "load": "deployment",
     "open_run": "opened",
     "run": "pipeline",
