@@ -73,7 +73,9 @@ def leakage_finding(dataset: Dataset, *, seed: int = 0, units: Rows | None = Non
         summary=_harmless(best, removed[best], is_easy=is_suspicious and len(ranked) > 1),
         evidence=evidence,
         method=_METHOD,
-        **_figures(removed[best]),
+        value=removed[best].value,
+        low=removed[best].low,
+        high=removed[best].high,
     )
 
 
@@ -130,7 +132,9 @@ def _knows_the_answer(names: list[str], removed: Estimate, lead: Comparison, evi
         method=_METHOD,
         remedy=f"Ask whether {column} is known when a prediction is made; if not, remove it from the data and train "
         "again.",
-        **_figures(removed),
+        value=removed.value,
+        low=removed.low,
+        high=removed.high,
     )
 
 
@@ -145,7 +149,9 @@ def _identifies(names: list[str], removed: Estimate, evidence: dict[str, Any]) -
         evidence={**evidence, "identifiers": names},
         method=f"log loss of one column out of fold against the classes' shares, at {_SURE:.1%}",
         remedy=f"Remove {_quote(names)}, or keep rows together that share a value with --group.",
-        **_figures(removed),
+        value=removed.value,
+        low=removed.low,
+        high=removed.high,
     )
 
 
@@ -155,12 +161,8 @@ def _harmless(best: str, removed: Estimate, *, is_easy: bool) -> str:
     return f"{start}; the others together do as well without it." if is_easy else f"{start}."
 
 
-def _figures(estimate: Estimate) -> dict[str, float | None]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
 def _plain(estimate: Estimate) -> dict[str, float]:
-    return {name: round(float(value or 0.0), 4) for name, value in _figures(estimate).items()}
+    return {name: round(float(getattr(estimate, name) or 0.0), 4) for name in ("value", "low", "high")}
 
 
 def _quote(names: list[str]) -> str:

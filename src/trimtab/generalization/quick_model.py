@@ -101,11 +101,12 @@ def out_of_fold(
     number = fold_numbers(labels, folds, seed=seed, units=units)
     found = np.empty((len(labels), num_classes))
     rng = np.random.default_rng(seed)
-    for fold in range(folds):
-        inside, outside = np.flatnonzero(number == fold), np.flatnonzero(number != fold)
-        if len(outside) > _MOST_ROWS:
-            outside = np.sort(rng.choice(outside, _MOST_ROWS, replace=False))
-        found[inside] = _fit_predict(inputs, labels, outside, inside, num_classes, seed)
+    with _few_threads(len(labels)):
+        for fold in range(folds):
+            inside, outside = np.flatnonzero(number == fold), np.flatnonzero(number != fold)
+            if len(outside) > _MOST_ROWS:
+                outside = np.sort(rng.choice(outside, _MOST_ROWS, replace=False))
+            found[inside] = _fit_predict(inputs, labels, outside, inside, num_classes, seed)
     return found
 
 
@@ -178,7 +179,7 @@ def _fit_predict(
         found[:] = np.bincount(labels[training], minlength=num_classes) / len(training)
         return found
     model = _model(inputs.is_linear, seed)
-    with warnings.catch_warnings(), _few_threads(len(training)):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it might converge further: it is quick on purpose
         model.fit(inputs.features[training], labels[training])
     found[:, model.classes_] = model.predict_proba(inputs.features[others])

@@ -18,6 +18,7 @@ from trimtab.generalization.quick_model import FOLDS, fold_numbers
 
 Rows = NDArray[np.int64]
 _BINS = 64
+_ROWS_IN_BIN = 10  # at least, where there are that many
 
 
 def single_column_probabilities(
@@ -48,7 +49,8 @@ def bins(values: NDArray[Any]) -> Rows:
         rank[np.argsort(-counts, kind="stable")] = np.arange(len(distinct))
         return np.minimum(rank[codes], _BINS - 1)
     present = values[~np.isnan(values)]
-    edges = np.unique(np.quantile(present, np.linspace(0, 1, _BINS)[1:-1])) if len(present) else np.empty(0)
+    places = np.linspace(0, 1, min(_BINS, max(2, len(present) // _ROWS_IN_BIN)))[1:-1]
+    edges = np.unique(np.quantile(present, places)) if len(present) else np.empty(0)
     found = np.searchsorted(edges, values, side="right")
     found[np.isnan(values)] = len(edges) + 1
     return found.astype(np.int64)
