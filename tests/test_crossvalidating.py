@@ -8,6 +8,7 @@ import pytest
 import trimtab
 from trimtab.artifact import Artifact
 from trimtab.cli import main
+from trimtab.console import Console
 from trimtab.data import Source, Split, TableEncoder, open_source
 from trimtab.directory import RunDirectory
 from trimtab.errors import InputError
@@ -162,6 +163,18 @@ def test_by_time_each_fold_is_tested_on_what_comes_later(visits, tmp_path):
     times = open_source(visits, target="y", time="day").load().times
     for fold in load_folds(found.directory):
         assert times[fold.train].max() < times[fold.test].min()
+
+
+def test_small_networks_are_trained_together_and_come_out_as_in_turn(tmp_path, monkeypatch, capsys):
+    settings = {**SMALL, "engine": "torch", "steps": 40}
+    together = trimtab.crossval("wine", folds=3, out=tmp_path / "together", console=Console(), **settings)
+    assert "3 networks are trained together in each step" in capsys.readouterr().out
+    monkeypatch.setattr(folding, "how_many_together", lambda *arguments, **rest: 1)
+    alone = trimtab.crossval("wine", folds=3, out=tmp_path / "alone", **settings)
+    pair = [load_out_of_fold(each.out_of_fold).probabilities for each in (together, alone)]
+    np.testing.assert_allclose(*pair, atol=5e-3)
+    histories = [FoldFiles(each.directory).history(2).read_text().splitlines() for each in (together, alone)]
+    assert len(histories[0]) == len(histories[1]) > 3
 
 
 @pytest.mark.slow

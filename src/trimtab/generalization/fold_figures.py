@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,7 @@ def _estimate(
     if len(defined) == len(values):
         return found
     method = f"{found.method}; over {len(defined)} of {len(values)} folds, undefined in the others"
-    return Estimate(**{**found.to_dict(), "method": method})
+    return replace(found, method=method)
 
 
 def _area(labels: _Labels, probabilities: _Probabilities) -> float:

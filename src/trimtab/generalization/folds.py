@@ -245,7 +245,8 @@ def _selected_groups(
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=int(rng.integers(2**31)))
     with _no_word_of_rare_classes():
         tested = [test for _, test in splitter.split(np.zeros(len(train)), labels, groups) if len(test)]
-    return train[min(tested, key=lambda test: abs(len(test) - wanted))]
+    chosen: NDArray[np.int64] = train[min(tested, key=lambda test: abs(len(test) - wanted))]
+    return chosen
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -26,9 +26,7 @@ from trimtab.training.recipe import Recipe
 from trimtab.training.rows import Rows
 from trimtab.training.stacked_loop import Member
 from trimtab.training.stepper import Arrays
-from trimtab.training.torch_steps import make_stepper, using_threads
-
-__all__ = ["Stacked", "make_stacked", "using_threads"]
+from trimtab.training.torch_steps import make_stepper
 
 _LAYERS = 4  # entries of the network for each hidden layer: linear, normalization, activation, dropout
 _MOMENTUM, _EPSILON = 0.1, 1e-5  # torch's own
@@ -125,7 +123,9 @@ class Stacked:
         inputs = rows.view(len(parts), -1, rows.shape[1])
         at_once = max(1, _AT_ONCE // (len(parts) * rows.shape[1]))
         with torch.inference_mode():
-            found = torch.cat([self._forward(chunk, None) for chunk in inputs.split(at_once, dim=1)], dim=1).numpy()
+            found = torch.cat(
+                [self._forward(chunk, None) for chunk in torch.split(inputs, at_once, dim=1)], dim=1
+            ).numpy()
         return [outputs[: len(part)] for outputs, part in zip(found, parts, strict=True)]
 
     def weights(self, member: int) -> Arrays:
@@ -150,7 +150,7 @@ class Stacked:
         matrices = [linear.weight for linear in self._linears]
         vectors = [linear.bias for linear in self._linears]
         vectors += [tensor for each in self._normalizations for tensor in (each.scale, each.shift)]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": matrices, "weight_decay": self._recipe.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
