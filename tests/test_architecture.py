@@ -25,6 +25,7 @@ FAR_END = (
     "looks",
     "figures",
 )
+FAR_END += ("ensembling",)
 FAR_END += ("smoke", "running", "verbs", "cli", "__main__")
 ORDER = {name: index for index, name in enumerate((*GROUND, *CORRIDOR, *FAR_END))}
 KNOW_TORCH = ("training/torch_", "training/distributed/", "smoke.py")

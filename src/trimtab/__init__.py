@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trimtab.budget import Verdict as Verdict
     from trimtab.deployment import Predictor as Predictor
     from trimtab.deployment import load as load
+    from trimtab.ensembling import Ensembled as Ensembled
+    from trimtab.ensembling import ensemble as ensemble
     from trimtab.errors import TrimtabError as TrimtabError
     from trimtab.opened import open_run as open_run
     from trimtab.pipeline import Run as Run
@@ -34,12 +36,14 @@ _HOMES = {
     "Artifact": "artifact",
     "Budget": "budget",
     "Cost": "budget",
+    "Ensembled": "ensembling",
     "Plan": "plan",
     "Predictor": "deployment",
     "Run": "pipeline",
     "Training": "pipeline",
     "TrimtabError": "errors",
     "Verdict": "budget",
+    "ensemble": "ensembling",
     "load": "deployment",
     "open_run": "opened",
     "run": "pipeline",

@@ -316,7 +316,8 @@ def _read(job: Job) -> tuple[Dataset, Split, Features]:
         stages.announce(job)
         dataset = stages.read(job)
         split = stages.divide(job, dataset)
-        return dataset, split, stages.encode(job, dataset, split)
+        features = stages.encode(job, dataset, split)
+        return dataset, split, stages.teach(job, dataset, split, features)
 
 
 @contextmanager

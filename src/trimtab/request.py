@@ -49,6 +49,8 @@ def plan_to_resolve(data: str | Path, settings: Mapping[str, Any], plan: Plan | 
         if name not in known:
             raise TypeError(f"run() has no setting '{name}'; expected a field of Plan; {nearest(name, known)}use one.")
     check_types(settings)
+    if settings.get("teacher"):  # for the plan to mean the same from another directory
+        settings = {**settings, "teacher": str(Path(settings["teacher"]).resolve())}
     file = _plan_file(data)
     if file is not None:
         return dataclasses.replace(Plan.from_toml(file), **settings)

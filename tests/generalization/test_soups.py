@@ -43,6 +43,10 @@ def test_what_cannot_be_averaged_is_refused(changes, reason):
         average_weights([MODEL, other(**changes)])
 
 
+def test_dropout_is_no_part_of_the_network_that_was_trained():
+    assert obstacle([MODEL, other(kwargs={"hidden": [2], "dropout": 0.5})]) is None
+
+
 def test_one_model_makes_no_soup():
     with pytest.raises(ValueError, match="the weights cannot be averaged: there are 1; expected two or more alike"):
         average_weights([MODEL])

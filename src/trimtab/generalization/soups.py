@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ def obstacle(artifacts: Sequence[Artifact]) -> str | None:
     """
     first = artifacts[0]
     for other in artifacts[1:]:
-        if (other.builder, other.kwargs) != (first.builder, first.kwargs):
+        if (other.builder, _architecture(other)) != (first.builder, _architecture(first)):
             return "they are different networks"
         if {key: array.shape for key, array in other.arrays.items()} != {
             key: array.shape for key, array in first.arrays.items()
@@ -36,6 +37,11 @@ def obstacle(artifacts: Sequence[Artifact]) -> str | None:
         if other.meta != first.meta:
             return "they read their input differently"
     return None
+
+
+def _architecture(artifact: Artifact) -> dict[str, Any]:
+    """Return the builder's arguments but for dropout, which trained networks do not have."""
+    return {name: value for name, value in artifact.kwargs.items() if name != "dropout"}
 
 
 def average_weights(artifacts: Sequence[Artifact]) -> Artifact:

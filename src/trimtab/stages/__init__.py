@@ -6,6 +6,7 @@ from trimtab.stages.job import Job, Replay
 from trimtab.stages.learning import announce, divide, encode, read, train_model
 from trimtab.stages.page import draw_curves
 from trimtab.stages.sweeping import sweep
+from trimtab.stages.teaching import teach
 
 __all__ = [
     "Job",
@@ -22,6 +23,7 @@ __all__ = [
     "measure",
     "read",
     "sweep",
+    "teach",
     "train_model",
     "write_page",
 ]

@@ -95,7 +95,7 @@ def export_candidates(job: Job, dataset: Dataset, calibrated: Calibrated, featur
             path=path,
             artifact=own,
             probabilities=probabilities,
-            latency=_latency(artifact, path, dataset, features.validation_rows),
+            latency=time_example(artifact, path, dataset, features.validation_rows),
             parity=report,
         )
         for variant, (path, own, probabilities) in models.items()
@@ -123,7 +123,7 @@ def _quantize(job: Job, dataset: Dataset, features: Features, artifact: Artifact
     return path
 
 
-def _latency(artifact: Artifact, path: Path, dataset: Dataset, rows: NDArray[np.int64]) -> Latency:
+def time_example(artifact: Artifact, path: Path, dataset: Dataset, rows: NDArray[np.int64]) -> Latency:
     """Time one example on one thread, from the encoded file or the raw row where there is one."""
     single = predictor_of(artifact, path, 1)
     examples = cycle([_original(dataset, int(row)) for row in rows[:32]])
