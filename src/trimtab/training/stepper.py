@@ -155,9 +155,13 @@ def using_threads(engine: str, count: int) -> AbstractContextManager[None]:
 
 def validate(stepper: Stepper, rows: Rows) -> tuple[float, float]:
     """Return the mean log loss and the accuracy over all rows."""
-    logits = stepper.logits(rows)
-    chosen = np.take_along_axis(_log_softmax(logits), rows.labels[:, None], axis=1)
-    return -float(chosen.mean()), float((logits.argmax(1) == rows.labels).mean())
+    return score_logits(stepper.logits(rows), rows.labels)
+
+
+def score_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the mean log loss and the accuracy of logits [N, K] against labels [N]."""
+    chosen = np.take_along_axis(_log_softmax(logits), labels[:, None], axis=1)
+    return -float(chosen.mean()), float((logits.argmax(1) == labels).mean())
 
 
 def predict_probabilities(artifact: Artifact, rows: Rows, *, engine: str, threads: int) -> NDArray[np.float32]:
