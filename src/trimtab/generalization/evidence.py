@@ -28,7 +28,7 @@ LEAST_WRONG = 20
 
 _COOLEST, _HOTTEST = 0.5, 10.0  # a temperature near zero would stake everything on rows that happened to be right
 _LEAST_LOG = math.log(np.finfo(np.float32).eps)  # of a probability, as in `trimtab.evaluation.log_loss`
-_PERMUTATIONS = 2000
+_PERMUTATIONS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
