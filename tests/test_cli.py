@@ -62,7 +62,8 @@ def test_help_shows_every_verb_and_an_example(trimtab):
 
 
 @pytest.mark.parametrize(
-    "verb", ["run", "train", "range-test", "plan", "evaluate", "compare", "predict", "serve", "report", "check"]
+    "verb",
+    ["run", "train", "range-test", "plan", "diagnose", "evaluate", "compare", "predict", "serve", "report", "check"],
 )
 def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit) as left:
@@ -73,8 +74,8 @@ def test_every_verb_explains_itself(verb, capsys):
 
 def test_a_misspelt_verb_suggests_the_nearest(fails):
     assert fails("rum", "digits") == (
-        "there is no verb 'rum'; expected one of run, train, range-test, plan, evaluate, compare, predict, serve, "
-        "report, check; did you mean 'run'? pick one."
+        "there is no verb 'rum'; expected one of run, train, range-test, plan, diagnose, evaluate, compare, "
+        "predict, serve, report, check; did you mean 'run'? pick one."
     )
 
 

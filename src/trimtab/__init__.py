@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trimtab.budget import Verdict as Verdict
     from trimtab.deployment import Predictor as Predictor
     from trimtab.deployment import load as load
+    from trimtab.diagnosing import Diagnosis as Diagnosis
+    from trimtab.diagnosing import diagnose as diagnose
     from trimtab.errors import TrimtabError as TrimtabError
     from trimtab.opened import open_run as open_run
     from trimtab.pipeline import Run as Run
@@ -34,12 +36,14 @@ _HOMES = {
     "Artifact": "artifact",
     "Budget": "budget",
     "Cost": "budget",
+    "Diagnosis": "diagnosing",
     "Plan": "plan",
     "Predictor": "deployment",
     "Run": "pipeline",
     "Training": "pipeline",
     "TrimtabError": "errors",
     "Verdict": "budget",
+    "diagnose": "diagnosing",
     "load": "deployment",
     "open_run": "opened",
     "run": "pipeline",

@@ -9,13 +9,14 @@ from scipy import stats
 from trimtab.generalization.gains import Gain, SeedNoise, judge_together, mean_gain
 
 
-def drawn(rng, *, trials, seeds=3, rows=150, effect=0.0, of_seed=0.05, of_row=0.5):
+def drawn(rng, *, trials, seeds=3, rows=150, effect=0.0, of_seed=0.05, of_row=0.5, of_both=0.0):
     """Differences of some trials to one baseline, float64 [S, N] each, as trainings give them."""
-    base = rng.normal(0, of_seed, seeds)[:, None]
-    return [
-        effect + base + rng.normal(0, of_seed, seeds)[:, None] + rng.normal(0, of_row, rows)
-        for _ in range(trials)
-    ]  # fmt: skip
+
+    def trained():
+        return rng.normal(0, of_seed, seeds)[:, None] + rng.normal(0, of_both, (seeds, rows))
+
+    base = trained()
+    return [effect + base + trained() + rng.normal(0, of_row, rows) for _ in range(trials)]
 
 
 def shown(differences):
@@ -39,18 +40,36 @@ def test_units_of_one_row_are_rows_and_copies_of_rows_tell_nothing_new():
     assert doubled.error == pytest.approx(alone.error)
 
 
-def test_hardly_ever_is_anything_shown_where_nothing_is_gained():
+@pytest.mark.parametrize(
+    "spreads",
+    [
+        {"of_seed": 0.05, "of_row": 0.5},
+        {"of_seed": 0.2, "of_row": 0.1},
+        {"of_seed": 0.0, "of_row": 0.2, "of_both": 0.5},
+        {"of_seed": 0.05, "of_row": 0.2, "of_both": 0.5},
+        {"of_seed": 0.05, "of_row": 0.0, "of_both": 0.3, "seeds": 2},
+    ],
+)
+def test_hardly_ever_is_anything_shown_where_nothing_is_gained(spreads):
     rng = np.random.default_rng(2)
-    alarms = [any(verdict.is_shown for verdict in shown(drawn(rng, trials=6))) for _ in range(200)]
+    alarms = [any(verdict.is_shown for verdict in shown(drawn(rng, trials=6, **spreads))) for _ in range(150)]
     assert np.mean(alarms) <= 0.05
 
 
-def test_seeds_alone_do_not_make_a_gain():
+def test_rows_alone_would_take_the_luck_of_seeds_for_a_gain():
     rng = np.random.default_rng(3)
-    differences = [drawn(rng, trials=6, of_seed=0.2, of_row=0.1) for _ in range(150)]
-    assert np.mean([any(verdict.is_shown for verdict in shown(each)) for each in differences]) <= 0.05
-    by_rows_alone = [any(mean_gain(trial, None).p_value < 0.05 / 6 for trial in each) for each in differences]
-    assert np.mean(by_rows_alone) > 0.5
+    trials = [drawn(rng, trials=1, of_seed=0.2, of_row=0.1)[0] for _ in range(150)]
+    assert np.mean([mean_gain(trial, None).p_value < 0.05 for trial in trials]) > 0.5
+
+
+def test_the_error_is_that_of_the_mean_over_rows_and_seeds():
+    rng = np.random.default_rng(4)
+    spreads = {"of_seed": 0.05, "of_row": 0.2, "of_both": 0.6}
+    families = [drawn(rng, trials=6, **spreads) for _ in range(150)]
+    errors = [mean_gain(family[0], SeedNoise.of(family)).error for family in families]
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(
+        np.std([family[0].mean() for family in families]), rel=0.2
+    )
 
 
 def test_a_large_gain_is_shown():

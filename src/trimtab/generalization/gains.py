@@ -3,7 +3,7 @@
 The same rows judge the baseline and each trial, and the same seeds train both, so differences are paired twice. Two
 things make such a mean uncertain: which rows there are, and which seeds. The first is seen in the spread over rows.
 The second is seen in the spread between seeds, of which each trial has two or three only; it is pooled over the
-trials. Both variances are added, which counts what rows and seeds share twice: intervals come out a little wide.
+trials. Both variances are added, less what they share: a row that another seed would have judged otherwise.
 
 Legend: ``S`` seeds, ``N`` rows, ``U`` independent units (rows, or groups of them), ``T`` trials.
 
@@ -96,10 +96,14 @@ class SeedNoise:
         Infinite when no trial had two seeds.
     freedom
         Degrees of freedom of the variance.
+    shared
+        The part of the variance that the spread over rows shows, too: of differences between rows and seeds that
+        neither explains alone.
     """
 
     variance: float
     freedom: float
+    shared: float = 0.0
 
     @classmethod
     def of(cls, trials: Sequence[FloatArray]) -> SeedNoise:
@@ -108,13 +112,27 @@ class SeedNoise:
         Half of each trial's variance is that of the shared baseline, so the trials' variances go together by a
         quarter: T of them are worth T / (1 + (T - 1) / 4).
         """
-        means = [differences.mean(axis=1) for differences in trials if len(differences) > 1]
-        if not means:
+        trials = [differences for differences in trials if len(differences) > 1]
+        if not trials:
             return cls(variance=math.inf, freedom=1.0)
-        freedoms = np.array([len(each) - 1 for each in means], np.float64)
-        variances = np.array([each.var(ddof=1) for each in means])
-        worth = 1 / (1 + (len(means) - 1) / 4)
-        return cls(variance=float(freedoms @ variances / freedoms.sum()), freedom=max(1.0, worth * freedoms.sum()))
+        freedoms = np.array([len(each) - 1 for each in trials], np.float64)
+        variances = np.array([each.mean(axis=1).var(ddof=1) for each in trials])
+        shared = np.array([_interaction(each) for each in trials])
+        worth, count = 1 / (1 + (len(trials) - 1) / 4), float(freedoms.sum())
+        return cls(
+            variance=float(freedoms @ variances) / count,
+            freedom=max(1.0, worth * count),
+            shared=float(freedoms @ shared) / count,
+        )
+
+
+def _interaction(differences: FloatArray) -> float:
+    """Return the variance of a mean over rows that comes of what differences [S, N] neither rows nor seeds explain."""
+    seeds, rows = differences.shape
+    if rows < 2:
+        return 0.0
+    rest = differences - differences.mean(axis=0) - differences.mean(axis=1, keepdims=True) + differences.mean()
+    return float((rest**2).sum()) / ((seeds - 1) * (rows - 1)) / rows
 
 
 def mean_gain(differences: FloatArray, noise: SeedNoise | None, *, units: IntArray | None = None) -> Gain:
@@ -143,11 +161,13 @@ def mean_gain(differences: FloatArray, noise: SeedNoise | None, *, units: IntArr
     seed_variance = noise.variance / seeds
     if math.isinf(seed_variance):
         return Gain(value=value, error=math.inf, freedom=1.0)
-    total = row_variance + seed_variance
+    shared = noise.shared / seeds if units is None else 0.0  # of groups it is not known
+    total = row_variance + max(0.0, seed_variance - shared)
     if total == 0:
         return Gain(value=value, error=0.0, freedom=row_freedom)
     parts = row_variance**2 / row_freedom + seed_variance**2 / noise.freedom
-    return Gain(value=value, error=math.sqrt(total), freedom=max(1.0, total**2 / parts))
+    freedom = max(min(row_freedom, noise.freedom), min(row_freedom, total**2 / parts))
+    return Gain(value=value, error=math.sqrt(total), freedom=freedom)
 
 
 def judge_together(gains: Sequence[Gain], *, level: float = 0.95) -> list[Verdict]:

@@ -13,6 +13,7 @@ from trimtab.models import accepts
 from trimtab.plan import Plan
 
 _SHRUNK = 0.02  # how far L1 moves a weight towards zero over a whole run: as far as small weights are from it
+_DECAYED = 1.0  # weight decay then leaves 1 / e of a weight that nothing else holds up
 _WIDTHS = ("hidden", "channels", "width")
 
 
@@ -88,7 +89,8 @@ def _regularized(plan: Plan, steps: int) -> Iterator[tuple[str, dict[str, Any], 
     """Yield name, settings and work of each remedy against overfitting."""
     if steps >= 3:
         yield "a third of the steps", {"steps": steps // 3}, 0.4
-    decay = _rounded(10 * (plan.weight_decay or 0.005))
+    travelled = (plan.learning_rate or 0.001) * steps / 2  # the learning rates of all steps added up, about
+    decay = _rounded(10 * plan.weight_decay if plan.weight_decay else _DECAYED / travelled)
     yield f"weight decay {decay:g}", {"weight_decay": decay}, 1.0
     if accepts(str(plan.model), "dropout"):
         dropout = round(min(0.8, (plan.dropout or 0.0) + 0.3), 2)
@@ -98,7 +100,7 @@ def _regularized(plan: Plan, steps: int) -> Iterator[tuple[str, dict[str, Any], 
     options = scaled_widths(plan.options, factor)
     if options != plan.options:
         yield f"{'a quarter' if factor < 0.5 else 'half'} of the width", {"options": options}, 0.8
-    l1 = _rounded((plan.l1 or 0.0) + 2 * _SHRUNK / ((plan.learning_rate or 0.001) * steps))
+    l1 = _rounded((plan.l1 or 0.0) + _SHRUNK / travelled)
     yield f"L1 {l1:g}", {"l1": l1}, 1.1
     smoothing = 0.1 if (plan.label_smoothing or 0.0) < 0.1 else 0.2
     if smoothing > (plan.label_smoothing or 0.0):
