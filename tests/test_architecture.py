@@ -24,6 +24,7 @@ FAR_END = (
     "predictions",
     "looks",
     "figures",
+    "diagnosing",
 )
 FAR_END += ("smoke", "running", "auditing", "crossvalidating", "ensembling", "classifier", "verbs", "cli", "__main__")
 ORDER = {name: index for index, name in enumerate((*GROUND, *CORRIDOR, *FAR_END))}

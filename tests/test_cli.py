@@ -63,6 +63,7 @@ def test_help_shows_every_verb_and_an_example(trimtab):
         "audit",
         "crossval",
         "ensemble",
+        "diagnose",
         "evaluate",
         "compare",
         "predict",
@@ -84,6 +85,7 @@ def test_help_shows_every_verb_and_an_example(trimtab):
         "audit",
         "crossval",
         "ensemble",
+        "diagnose",
         "evaluate",
         "compare",
         "predict",
@@ -101,8 +103,8 @@ def test_every_verb_explains_itself(verb, capsys):
 
 def test_a_misspelt_verb_suggests_the_nearest(fails):
     assert fails("rum", "digits") == (
-        "there is no verb 'rum'; expected one of run, train, range-test, plan, audit, crossval, ensemble, evaluate, "
-        "compare, predict, serve, report, check; did you mean 'run'? pick one."
+        "there is no verb 'rum'; expected one of run, train, range-test, plan, audit, crossval, ensemble, diagnose, "
+        "evaluate, compare, predict, serve, report, check; did you mean 'run'? pick one."
     )
 
 

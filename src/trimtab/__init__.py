@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from trimtab.crossvalidating import crossval as crossval
     from trimtab.deployment import Predictor as Predictor
     from trimtab.deployment import load as load
+    from trimtab.diagnosing import Diagnosis as Diagnosis
+    from trimtab.diagnosing import diagnose as diagnose
     from trimtab.ensembling import Ensembled as Ensembled
     from trimtab.ensembling import ensemble as ensemble
     from trimtab.errors import TrimtabError as TrimtabError
@@ -43,6 +45,7 @@ _HOMES = {
     "Cost": "budget",
     "CrossValidation": "crossvalidating",
     "Ensembled": "ensembling",
+    "Diagnosis": "diagnosing",
     "Plan": "plan",
     "Predictor": "deployment",
     "Run": "pipeline",
@@ -52,6 +55,7 @@ _HOMES = {
     "crossval": "crossvalidating",
     "audit": "auditing",
     "ensemble": "ensembling",
+    "diagnose": "diagnosing",
     "load": "deployment",
     "open_run": "opened",
     "run": "pipeline",

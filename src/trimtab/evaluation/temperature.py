@@ -146,7 +146,7 @@ def choose_temperature(
     choice = replace(choice, fitted_temperature=fitted)
     if fitted in (LOWEST, HIGHEST):
         return replace(choice, reason="it lies at the bound of the search: the validation rows do not determine it")
-    folds = _folds(labels, None if groups is None else units, np.random.default_rng(seed))
+    folds = deal_folds(labels, None if groups is None else units, count=_FOLDS, rng=np.random.default_rng(seed))
     after = _held_out_losses(logits, labels, folds, start=fitted, least=least)
     return _decided(choice, fitted, after, before, units)
 
@@ -216,6 +216,35 @@ def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -
     return np.asarray(powers, dtype=probabilities.dtype)
 
 
+def deal_folds(labels: IntArray, groups: IntArray | None, *, count: int, rng: np.random.Generator) -> IntArray:
+    """Return the fold of each row [N]: classes spread evenly; groups kept together, the largest dealt out first.
+
+    Parameters
+    ----------
+    labels
+        int64 [N].
+    groups
+        int64 [N] from 0 up, or ``None`` when rows are independent.
+    count
+        Of folds.
+    rng
+        Decides ties and the order within classes.
+    """
+    if groups is None:
+        order = rng.permutation(len(labels))
+        order = order[np.argsort(labels[order], kind="stable")]
+        folds = np.empty(len(labels), np.int64)
+        folds[order] = np.arange(len(labels)) % count
+        return folds
+    sizes = np.bincount(groups)
+    order = rng.permutation(len(sizes))
+    fold_of_group, filled = np.empty(len(sizes), np.int64), np.zeros(count, np.int64)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold_of_group[group] = filled.argmin()
+        filled[fold_of_group[group]] += sizes[group]
+    return fold_of_group[groups]
+
+
 def _units(groups: IntArray | None, rows: int) -> IntArray:
     """Return the number of the independent unit that each row belongs to [N]."""
     if groups is None:
@@ -270,23 +299,6 @@ def _losses(logits: FloatArray, labels: IntArray, temperature: float, least: flo
     of_true_class = scaled[np.arange(len(labels)), labels] - np.log(np.exp(scaled).sum(axis=1))
     losses: FloatArray = -np.maximum(of_true_class, least)
     return losses
-
-
-def _folds(labels: IntArray, groups: IntArray | None, rng: np.random.Generator) -> IntArray:
-    """Return the fold of each row [N]: classes spread evenly; groups kept together, the largest dealt out first."""
-    if groups is None:
-        order = rng.permutation(len(labels))
-        order = order[np.argsort(labels[order], kind="stable")]
-        folds = np.empty(len(labels), np.int64)
-        folds[order] = np.arange(len(labels)) % _FOLDS
-        return folds
-    sizes = np.bincount(groups)
-    order = rng.permutation(len(sizes))
-    fold_of_group, filled = np.empty(len(sizes), np.int64), np.zeros(_FOLDS, np.int64)
-    for group in order[np.argsort(-sizes[order], kind="stable")]:
-        fold_of_group[group] = filled.argmin()
-        filled[fold_of_group[group]] += sizes[group]
-    return fold_of_group[groups]
 
 
 def _decided(

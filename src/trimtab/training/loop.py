@@ -26,7 +26,7 @@ from trimtab.training.probe import Probe, probe
 from trimtab.training.recipe import Recipe
 from trimtab.training.rows import Rows
 from trimtab.training.schedules import Correction, learning_rate_factor
-from trimtab.training.stepper import Arrays, Stepper, make_stepper, using_threads, validate
+from trimtab.training.stepper import Arrays, Stepper, make_stepper, score_logits, using_threads
 from trimtab.training.watch import HISTORY_COLUMNS, HistoryRow, Watch
 
 _CHECKPOINT_SECONDS = 2.0  # not more often than this; a checkpoint changes no weights
@@ -222,7 +222,9 @@ class _Loop:
 
     def _end_epoch(self, rate: float) -> None:
         self.pace.end_stretch(self.step)
-        loss, accuracy = validate(self.stepper, self.validation)
+        logits = self.stepper.logits(self.validation)
+        self.watch.on_validation(logits)
+        loss, accuracy = score_logits(logits, self.validation.labels)
         train_loss = sum(self.epoch_losses) / len(self.epoch_losses)
         self._remember_best(loss, train_loss)
         self._write_history(train_loss, loss, accuracy, rate)

@@ -24,7 +24,7 @@ from trimtab.training.probe import Probe
 from trimtab.training.recipe import Recipe
 from trimtab.training.rows import Rows
 from trimtab.training.schedules import learning_rate_factor
-from trimtab.training.stepper import Arrays, judge, using_threads
+from trimtab.training.stepper import Arrays, score_logits, using_threads
 from trimtab.training.watch import HISTORY_COLUMNS, HistoryRow, Watch
 
 _WARM_STEPS, _TIMED_STEPS, _MARGIN = 3, 25, 1.03  # of the trial that plans a timed run
@@ -135,7 +135,7 @@ class _Loop:
     def _judge(self, network: Together) -> list[tuple[float, float]]:
         """Return the validation loss and accuracy of each network."""
         pairs = zip(network.logits(self.validation), self.validation, strict=True)
-        return [judge(logits, rows.labels) for logits, rows in pairs]
+        return [score_logits(logits, rows.labels) for logits, rows in pairs]
 
     def _end_epoch(self, rate: float) -> None:
         self.pace.end_stretch(self.step)

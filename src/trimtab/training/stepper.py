@@ -155,11 +155,11 @@ def using_threads(engine: str, count: int) -> AbstractContextManager[None]:
 
 def validate(stepper: Stepper, rows: Rows) -> tuple[float, float]:
     """Return the mean log loss and the accuracy over all rows."""
-    return judge(stepper.logits(rows), rows.labels)
+    return score_logits(stepper.logits(rows), rows.labels)
 
 
-def judge(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the mean log loss and the accuracy of logits [N, K] given the classes [N]."""
+def score_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the mean log loss and the accuracy of logits [N, K] against labels [N]."""
     chosen = np.take_along_axis(_log_softmax(logits), labels[:, None], axis=1)
     return -float(chosen.mean()), float((logits.argmax(1) == labels).mean())
 

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trimtab.training.probe import Probe
 from trimtab.training.schedules import Correction
 
@@ -47,6 +50,8 @@ class Watch:
         Called with (steps done, steps planned).
     on_epoch
         Called with a row of the history.
+    on_validation
+        Called with the logits of all validation rows, float32 [N, K], at each validation.
     on_correction
         Called with a `Correction`.
     on_probe
@@ -63,6 +68,7 @@ class Watch:
     wants_to_stop: Callable[[], bool] = lambda: False
     on_step: Callable[[int, int], None] = _nothing
     on_epoch: Callable[[HistoryRow], None] = _nothing
+    on_validation: Callable[[NDArray[np.float32]], None] = _nothing
     on_correction: Callable[[Correction], None] = _nothing
     on_probe: Callable[[Probe], None] = _nothing
     on_resume: Callable[[list[HistoryRow], int], None] = _nothing

@@ -1,11 +1,11 @@
-"""The verbs that ask what a result is worth and what would help: audit, crossval, ensemble."""
+"""The verbs that ask what a result is worth and what would help: audit, crossval, diagnose, ensemble."""
 
 from __future__ import annotations
 
 import argparse
 
 from trimtab.verbs.making import add_data_options, plan_settings
-from trimtab.verbs.verb import Verb, add_json_option
+from trimtab.verbs.verb import Verb, add_json_option, add_run_argument
 
 _KINDS = ("stratified", "grouped", "stratified-grouped", "time", "leave-one-group-out")
 
@@ -66,6 +66,27 @@ def _ensemble(options: argparse.Namespace) -> int:
     return ensemble_verb(options)
 
 
+def _add_diagnose_options(parser: argparse.ArgumentParser) -> None:
+    add_run_argument(parser)
+    parser.add_argument(
+        "--minutes", type=float, metavar="X", help="for everything (default 15%% of the run's, at least half a minute)"
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", default=3, help="trainings of each remedy (default 3; 2 if time is short)"
+    )
+    parser.add_argument(
+        "--points", type=float, metavar="X", default=2.0, help="accuracy points that test rows should show (default 2)"
+    )
+    parser.add_argument("--audit", metavar="DIR", help="what `trimtab audit` wrote about the data")
+    add_json_option(parser)
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    from trimtab.diagnosing import diagnose_verb
+
+    return diagnose_verb(options)
+
+
 EXAMINING = {
     "audit": Verb(
         summary="what is wrong with the data: copies, leaks, wrong labels, shift, rare classes",
@@ -101,5 +122,16 @@ EXAMINING = {
         "exit codes: 0 done, 3 the student missed a limit (by how much is printed), 2 bad input",
         add_options=_add_ensemble_options,
         act=_ensemble,
+    ),
+    "diagnose": Verb(
+        summary="what holds a finished run back, shown by trial, and what to do next",
+        description="Train a finished run again with one change at a time, the likeliest remedy first, and say which\n"
+        "ones help: a cause is found only when its remedy does better on held-out rows, beyond chance.\n"
+        "Trials take training and validation rows only; the test rows are not looked at.",
+        examples="examples:\n  trimtab diagnose runs/photos --minutes 20\n"
+        "  trimtab diagnose runs/churn --audit runs/churn-audit --json\n"
+        "  trimtab run runs/photos/diagnosis/overfit.toml          the remedy that helped most",
+        add_options=_add_diagnose_options,
+        act=_diagnose,
     ),
 }

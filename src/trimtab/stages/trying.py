@@ -1,0 +1,235 @@
+"""The trials of a diagnosis: how long they may be, in which order they are made, and what comes of them.
+
+The cheapest evidence goes first: the gap between training rows and held-out rows says whether to try what holds a
+network back or what gives it more, and the remedies of the likelier cause have the first claim on the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.console import Console
+from trimtab.errors import TrainingError
+from trimtab.generalization.evidence import Gap, gap_of
+from trimtab.generalization.material import Material, Setup
+from trimtab.generalization.remedies import Remedy, overfit_remedies, underfit_remedies
+from trimtab.generalization.second_opinions import WORK, SecondOpinions, second_opinions
+from trimtab.generalization.trials import Bench, Outcome
+from trimtab.plan import Plan
+from trimtab.planning import Facts, model_kwargs
+from trimtab.stages.job import Features
+from trimtab.training import Recipe
+from trimtab.training.mode import Mode
+
+_FRACTIONS = (1.0, 0.5, 0.25, 0.125)  # of the run's steps
+_STEPS_LEAST = 10
+_WANTED = 4  # trainings with each seed: the baseline and three remedies
+_OVERFIT_SHARE, _UNDERFIT_SHARE = 0.1, 0.5  # of the held-out loss that the gap is: least and most for these remedies
+_SUSPECTS_LEAST, _SUSPECT_SHARE = 10, 0.03  # fewer cannot be told by training without them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How trials are made.
+
+    Attributes
+    ----------
+    seeds
+        How many train each.
+    fraction
+        Of the run's steps that each takes.
+    """
+
+    seeds: int
+    fraction: float
+
+
+def plan_course(seconds: float, training_seconds: float, steps: int, *, seeds: int) -> Course | None:
+    """Return the most thorough course that the time allows for a baseline and three remedies, or ``None``.
+
+    Parameters
+    ----------
+    seconds
+        For all trials.
+    training_seconds, steps
+        Of the run's training.
+    seeds
+        That are wanted, two or more; two is what there is less time for.
+    """
+    for count, fraction in [(seeds, 1.0), *((2, each) for each in _FRACTIONS)]:
+        is_long_enough = fraction * steps >= _STEPS_LEAST or fraction == 1
+        if is_long_enough and _WANTED * count * fraction * training_seconds <= seconds:
+            return Course(seeds=count, fraction=fraction)
+    return None
+
+
+def minutes_for_all(plan: Plan, training_seconds: float, steps: int, *, seeds: int) -> float:
+    """Return the minutes, to one digit, that every trial at full length would take: an upper estimate."""
+    remedies = [*overfit_remedies(plan, steps=steps), *underfit_remedies(plan, steps=steps)]
+    trainings = seeds * (2 + sum(remedy.work for remedy in remedies)) + WORK
+    minutes = 1.1 * trainings * training_seconds / 60 + 0.2
+    return float(f"{1.05 * minutes:.1g}") if minutes < 10 else float(f"{minutes:.2g}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tried:
+    """What came of the trials.
+
+    Attributes
+    ----------
+    bench
+        With all outcomes.
+    course
+        How they were made.
+    gap
+        Between training rows and held-out rows.
+    opinions
+        About labels; ``None`` when there was no time.
+    had_time_for_noise
+        Whether training without the suspects was tried, or there were too few of them.
+    """
+
+    bench: Bench
+    course: Course
+    gap: Gap
+    opinions: SecondOpinions | None
+    had_time_for_noise: bool
+
+    def outcomes(self) -> list[Outcome]:
+        """Return the outcomes, with settings as a run of full length would have them."""
+        return [replace(each, remedy=self._at_full_length(each.remedy)) for each in self.bench.outcomes]
+
+    def untried(self, code: str) -> int:
+        """Return how many remedies of a cause there was no time for."""
+        return sum(remedy.cause == code for remedy in self.bench.untried)
+
+    def _at_full_length(self, remedy: Remedy) -> Remedy:
+        fraction, settings = self.course.fraction, dict(remedy.settings)
+        if "steps" in settings:
+            settings["steps"] = round(settings["steps"] / fraction)
+        if "l1" in settings:
+            settings["l1"] = float(f"{settings['l1'] * fraction:.2g}")
+        return replace(remedy, settings=settings)
+
+
+def try_remedies(
+    plan: Plan,
+    facts: Facts,
+    features: Features,
+    course: Course,
+    *,
+    groups: NDArray[Any] | None,
+    mode: Mode,
+    steps: int,
+    training_seconds: float,
+    seconds_left: Callable[[], float],
+    console: Console,
+) -> Tried | None:
+    """Train baselines and remedies as long as there is time; ``None`` when it did not even suffice for baselines.
+
+    Parameters
+    ----------
+    plan, facts, features
+        Of the run.
+    course
+        How trials are made.
+    groups
+        [N], of the validation rows.
+    mode
+        That the run computed in; it is not compiled here.
+    steps, training_seconds
+        Of the run's training.
+    seconds_left
+        Until all must be over.
+    console
+        Where progress goes.
+
+    Raises
+    ------
+    TrainingError
+        If the baseline diverges.
+    """
+    own_steps = max(1, round(course.fraction * steps))
+    bench = Bench(
+        material=Material.of(features.training, features.validation, seed=plan.seed, groups=groups),
+        setup_of=lambda settings: _setup(plan, facts, features, {"steps": own_steps, "patience": 0, **settings}),
+        seeds=[(plan.seed + 1 + index) % 2**32 for index in range(course.seeds)],
+        mode=replace(mode, is_compiled=False),
+        seconds_left=seconds_left,
+        training_seconds=course.fraction * training_seconds,
+    )
+    if not bench.run_baselines():
+        return None
+    gap = _gap(bench)
+    console.stage("baseline", f"log loss {gap.training:.3g} on training rows, {gap.held_out:.3g} on held-out rows")
+    first, second = _queues(plan, gap, own_steps, course)
+    for remedy in first:
+        _attempt(bench, remedy, console)
+    opinions, had_time = _doubt_labels(bench, console)
+    for remedy in second:
+        _attempt(bench, remedy, console)
+    return Tried(bench=bench, course=course, gap=gap, opinions=opinions, had_time_for_noise=had_time)
+
+
+def _setup(plan: Plan, facts: Facts, features: Features, settings: Mapping[str, Any]) -> Setup:
+    changed = replace(plan, **settings)
+    if not facts.has_bfloat16:
+        changed = replace(changed, precision="float32")
+    names = {entry.name for entry in fields(Recipe)} & {entry.name for entry in fields(Plan)}
+    kwargs = model_kwargs(changed, facts, in_features=features.kwargs.get("in_features"))
+    return Setup(
+        builder=str(changed.model),
+        kwargs=kwargs,
+        recipe=Recipe(**{name: getattr(changed, name) for name in names if getattr(changed, name) is not None}),
+    )
+
+
+def _gap(bench: Bench) -> Gap:
+    labels = bench.material.training.labels[bench.material.watched]
+    return gap_of(bench.baselines, [recorded.training for recorded in bench.recorded], labels)
+
+
+def _queues(plan: Plan, gap: Gap, steps: int, course: Course) -> tuple[list[Remedy], list[Remedy]]:
+    """Return the remedies of the likelier cause, and those of the other one; none where the gap rules a cause out."""
+    held_back = gap.is_there and gap.share >= _OVERFIT_SHARE
+    given_more = gap.share <= _UNDERFIT_SHARE and course.fraction == 1  # cut short, it lacks steps in any case
+    overfit = overfit_remedies(plan, steps=steps) if held_back else []
+    underfit = underfit_remedies(plan, steps=steps) if given_more else []
+    return (overfit, underfit) if gap.share > _UNDERFIT_SHARE else (underfit, overfit)
+
+
+def _attempt(bench: Bench, remedy: Remedy, console: Console, places: NDArray[np.int64] | None = None) -> None:
+    outcome = bench.attempt(remedy, places)
+    if outcome is None:
+        return
+    if outcome.has_diverged:
+        console.stage("trial", f"{remedy.name}: diverged")
+        return
+    seeds = len(outcome.gains)
+    gain = f"log loss {-outcome.gains.mean():+.4f}, accuracy {100 * outcome.right_gains.mean():+.2f} points"
+    console.stage("trial", f"{remedy.name}: {gain}, {seeds} {'seed' if seeds == 1 else 'seeds'}")
+
+
+def _doubt_labels(bench: Bench, console: Console) -> tuple[SecondOpinions | None, bool]:
+    """Look for suspect labels and try without them; return the doubts and whether there was time for all that."""
+    if not bench.fits(WORK):
+        return None, False
+    try:
+        opinions = second_opinions(bench)
+    except TrainingError:
+        return None, False
+    if opinions is None:
+        return None, False
+    doubts = opinions.training
+    console.stage("labels", f"{doubts.is_suspect.sum():,} of {len(doubts.is_suspect):,} training labels are suspect")
+    if doubts.is_suspect.sum() < _SUSPECTS_LEAST or doubts.share < _SUSPECT_SHARE:
+        return opinions, True
+    remedy = Remedy(cause="LABEL_NOISE", name="without suspect labels", work=1 - doubts.share)
+    before = len(bench.outcomes)
+    _attempt(bench, remedy, console, np.flatnonzero(~doubts.is_suspect))
+    return opinions, len(bench.outcomes) > before

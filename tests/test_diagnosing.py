@@ -1,0 +1,173 @@
+"""`trimtab diagnose`: a run that learned by heart, one too good to judge, what is written, printed and refused."""
+
+import csv
+import json
+import tomllib
+
+import numpy as np
+import pytest
+
+import trimtab
+from trimtab.cli import main
+from trimtab.console import Console
+from trimtab.findings import CODES, Finding, load_findings, save_findings
+from trimtab.ledger import Ledger
+from trimtab.plan import Plan
+
+BY_HEART = {"engine": "numpy", "steps": 240, "minutes": 1, "learning_rate": 0.01, "dropout": 0.0, "weight_decay": 0.0}
+
+
+def write_table(path, *, rows=1000, noise=24, seed=0):
+    """Two overlapping classes in 3 columns, beside columns that mean nothing."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, rows)
+    known = 0.5 * (2 * labels - 1)[:, None] + random.standard_normal((rows, 3))
+    columns = np.concatenate([known, random.standard_normal((rows, noise))], axis=1)
+    names = [f"x{index}" for index in range(columns.shape[1])]
+    lines = [
+        ",".join([*(f"{value:.4f}" for value in row), "ab"[label]]) for row, label in zip(columns, labels, strict=True)
+    ]
+    path.write_text("\n".join([",".join([*names, "y"]), *lines]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def by_heart(tmp_path_factory):
+    """A run whose network is far too large and trained far too long for its rows, diagnosed."""
+    folder = tmp_path_factory.mktemp("by_heart")
+    data = write_table(folder / "t.csv")
+    options = {"options": {"hidden": [96, 48]}, "validation_fraction": 0.6, "test_fraction": 0.1}
+    run = trimtab.run(data, target="y", out=folder / "run", **options, **BY_HEART)
+    return run.directory, trimtab.diagnose(run.directory, minutes=3, seeds=2)
+
+
+def of(diagnosis, code):
+    return next(finding for finding in diagnosis.findings if finding.code == code)
+
+
+def test_there_is_a_finding_for_each_code_found_ones_first(by_heart):
+    _, found = by_heart
+    assert {finding.code for finding in found.findings} == set(CODES)
+    states = [finding.state for finding in found.findings]
+    assert states[: len(found.found)] == ["found"] * len(found.found)
+
+
+def test_learning_by_heart_is_found_and_a_remedy_named(by_heart):
+    finding = of(by_heart[1], "OVERFIT")
+    assert finding.state == "found"
+    assert finding.low > 0
+    assert finding.evidence["training_loss"] < finding.evidence["held_out_loss"]
+    assert len(finding.trials) == 8
+    assert any(trial.has_helped for trial in finding.trials)
+    assert not all(trial.has_helped for trial in finding.trials)
+
+
+def test_there_is_signal_and_nobody_audited_the_data(by_heart):
+    directory, found = by_heart
+    assert of(found, "NO_SIGNAL").state == "not found"
+    shift = of(found, "SHIFT")
+    assert shift.state == "not checked"
+    assert shift.summary == f"`trimtab audit {directory.parent / 't.csv'} --target y` looks for this."
+
+
+def test_everything_is_written(by_heart):
+    directory, found = by_heart
+    assert found.directory == directory / "diagnosis"
+    assert load_findings(found.directory / "findings.json") == list(found.findings)
+    page = (found.directory / "diagnosis.html").read_text()
+    assert "OVERFIT" in page
+    assert page.count("<svg") == 2
+    rows = list(csv.DictReader((found.directory / "suspects.csv").open()))
+    assert {row["label"] for row in rows} <= {"a", "b"}
+    assert all(row["label"] != row["suggested"] for row in rows)
+    event = Ledger(directory / "ledger.jsonl").events("diagnosed")[-1]
+    assert event["found"] == [finding.code for finding in found.found]
+    assert not list(directory.glob(".*.tmp"))
+
+
+def test_the_test_rows_were_looked_at_once_by_the_run(by_heart):
+    directory, _ = by_heart
+    assert len(Ledger(directory / "ledger.jsonl").events("test_opened")) == 1
+    assert trimtab.open_run(directory).directory == directory
+
+
+def test_the_remedy_is_a_plan_that_can_be_run(by_heart):
+    directory, found = by_heart
+    command = found.commands["OVERFIT"]
+    assert command == f"trimtab run {directory / 'diagnosis' / 'overfit.toml'}"
+    before, after = (Plan.from_toml(path) for path in (directory / "plan.toml", found.directory / "overfit.toml"))
+    best = max((t for t in of(found, "OVERFIT").trials if t.has_helped), key=lambda trial: trial.gain)
+    assert {name: getattr(after, name) for name in best.settings} == dict(best.settings)
+    assert before != after
+    assert tomllib.loads((found.directory / "overfit.toml").read_text())["data"]["target"] == "y"
+
+
+def test_without_time_nothing_is_trained_and_it_says_what_would_do(by_heart, capsys):
+    directory, _ = by_heart
+    assert main(["diagnose", str(directory), "--minutes", "0.02", "--json"]) == 0
+    said = capsys.readouterr().out
+    finding = next(each for each in json.loads(said.splitlines()[-1])["findings"] if each["code"] == "OVERFIT")
+    assert finding["state"] == "not checked"
+    assert finding["summary"].startswith(
+        f"0.02 minutes are too few to train anything again; `trimtab diagnose {directory}"
+    )
+    assert "0 trials" in said or "1 trials" in said
+    assert f"page       {directory / 'diagnosis' / 'diagnosis.html'}" in said
+
+
+def test_where_hardly_a_row_is_wrong_no_remedy_is_tried(people_run, capsys):
+    wrong = "validation rows are predicted wrong; at least 20 are needed to tell a remedy from chance."
+    found = trimtab.diagnose(people_run.directory, minutes=0.5, console=Console(is_quiet=True))
+    assert of(found, "OVERFIT").state == "not applicable"
+    assert of(found, "OVERFIT").summary.endswith(wrong)
+    assert of(found, "NO_SIGNAL").state == "not found"
+    assert of(found, "TEST_TOO_SMALL").state == "found"
+    assert found.commands == {}
+
+
+def test_an_audit_is_taken_over(people_run, tmp_path):
+    shift = Finding(code="SHIFT", state="found", summary="It moved.", severity="warning")
+    save_findings([shift], tmp_path / "findings.json")
+    found = trimtab.diagnose(people_run.directory, minutes=0.5, audit=tmp_path)
+    assert of(found, "SHIFT") == shift
+    assert of(found, "LEAKAGE").state == "not checked"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--minutes", "0"], "minutes is 0; expected a number above 0; change it or leave it out."),
+        (["--seeds", "1"], "seeds is 1; expected 2 to 20; change it: one cannot tell a remedy from chance."),
+        (["--points", "-1"], "points is -1; expected a number above 0, at most 100; change it or leave it out."),
+    ],
+)
+def test_numbers_out_of_range_are_refused(arguments, sentence, people_run, capsys):
+    assert main(["diagnose", str(people_run.directory), *arguments]) == 2
+    assert capsys.readouterr().err.strip() == f"trimtab: {sentence}"
+
+
+def test_an_audit_that_is_not_there_is_refused(people_run, tmp_path, capsys):
+    assert main(["diagnose", str(people_run.directory), "--audit", str(tmp_path / "no")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said == (
+        f"trimtab: there are no findings at {tmp_path / 'no'}; expected a directory that `trimtab audit` made; "
+        "check the path."
+    )
+
+
+def test_an_unfinished_run_is_refused(tmp_path, people_csv, capsys):
+    out = tmp_path / "run"
+    trimtab.train(people_csv, target="buys", out=out, steps=5, engine="numpy")
+    assert main(["diagnose", str(out)]) == 2
+    assert "is not finished; expected a finished run" in capsys.readouterr().err
+
+
+def test_data_that_changed_are_refused(tmp_path, capsys):
+    data = write_table(tmp_path / "t.csv", rows=120, noise=2)
+    run = trimtab.run(data, target="y", out=tmp_path / "run", **BY_HEART | {"steps": 10})
+    write_table(data, rows=120, noise=2, seed=1)
+    assert main(["diagnose", str(run.directory)]) == 2
+    assert (
+        f"the data at {data} changed since {run.directory} was made; expected the same content"
+        in capsys.readouterr().err
+    )
