@@ -151,7 +151,8 @@ class Ensemble:
                 artifact = load_model(model, expected)
                 share = member.weight / len(member.models)
                 total += share * predict_rows(artifact, rows_of, numbers, engine=engine, threads=threads)
-        return (total / total.sum(axis=1, keepdims=True)).astype(np.float32)
+        shares: NDArray[np.float32] = (total / total.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
 
 
 def hash_ensemble(directory: Path) -> str:
