@@ -66,13 +66,16 @@ def to_table(columns: Columns, kinds: Mapping[str, Kind] | None = None) -> Table
     InputError
         If a column of numbers holds text, or values that are infinite or nearly so.
     """
-    if kinds is None:
-        kinds = {name: "number" if values.dtype.kind == "f" else "category" for name, values in columns.items()}
+    wanted = _kinds_of(columns) if kinds is None else dict(kinds)
     converted = {
         name: _as_numbers(name, values) if kind == "number" else _as_texts(values)
-        for (name, kind), values in zip(kinds.items(), columns.values(), strict=True)
+        for (name, kind), values in zip(wanted.items(), columns.values(), strict=True)
     }
-    return Table(columns=converted, kinds=dict(kinds))
+    return Table(columns=converted, kinds=wanted)
+
+
+def _kinds_of(columns: Columns) -> dict[str, Kind]:
+    return {name: "number" if values.dtype.kind == "f" else "category" for name, values in columns.items()}
 
 
 def _read_column(name: str, column: Any) -> NDArray[Any]:
