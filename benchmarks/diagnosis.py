@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--grades", nargs="+", type=int, metavar="N", help="0 is clean, 3 the strongest")
     parser.add_argument("--cases", type=int, default=10, help="data sets of each (default 10)")
     parser.add_argument("--minutes", type=float, default=10, help="of each diagnosis (default 10)")
-    parser.add_argument("--seeds", type=int, default=3, help="of each trial (default 3)")
+    parser.add_argument("--seeds", type=int, default=5, help="of each trial (default 5)")
     parser.add_argument("--resume", action="store_true", help="keep what the file of results already holds")
     options = parser.parse_args()
     result: dict[str, Any] = {"cells": []}

@@ -38,13 +38,21 @@ def by_heart(tmp_path_factory):
     data = write_table(folder / "t.csv")
     options = {"options": {"hidden": [96, 48]}, "validation_fraction": 0.6, "test_fraction": 0.1}
     run = trimtab.run(data, target="y", out=folder / "run", **options, **BY_HEART)
-    return run.directory, trimtab.diagnose(run.directory, minutes=3, seeds=2)
+    return run.directory, trimtab.diagnose(run.directory, minutes=5)
+
+
+@pytest.fixture(scope="module")
+def easy(people_csv, tmp_path_factory):
+    """A run that hardly mistakes a validation row."""
+    out = tmp_path_factory.mktemp("easy") / "run"
+    return trimtab.run(people_csv, target="buys", out=out, engine="numpy", steps=150, minutes=1).directory
 
 
 def of(diagnosis, code):
     return next(finding for finding in diagnosis.findings if finding.code == code)
 
 
+@pytest.mark.slow
 def test_there_is_a_finding_for_each_code_found_ones_first(by_heart):
     _, found = by_heart
     assert {finding.code for finding in found.findings} == set(CODES)
@@ -52,6 +60,7 @@ def test_there_is_a_finding_for_each_code_found_ones_first(by_heart):
     assert states[: len(found.found)] == ["found"] * len(found.found)
 
 
+@pytest.mark.slow
 def test_learning_by_heart_is_found_and_a_remedy_named(by_heart):
     finding = of(by_heart[1], "OVERFIT")
     assert finding.state == "found"
@@ -62,6 +71,7 @@ def test_learning_by_heart_is_found_and_a_remedy_named(by_heart):
     assert not all(trial.has_helped for trial in finding.trials)
 
 
+@pytest.mark.slow
 def test_there_is_signal_and_nobody_audited_the_data(by_heart):
     directory, found = by_heart
     assert of(found, "NO_SIGNAL").state == "not found"
@@ -70,6 +80,7 @@ def test_there_is_signal_and_nobody_audited_the_data(by_heart):
     assert shift.summary == f"`trimtab audit {directory.parent / 't.csv'} --target y` looks for this."
 
 
+@pytest.mark.slow
 def test_everything_is_written(by_heart):
     directory, found = by_heart
     assert found.directory == directory / "diagnosis"
@@ -85,12 +96,14 @@ def test_everything_is_written(by_heart):
     assert not list(directory.glob(".*.tmp"))
 
 
+@pytest.mark.slow
 def test_the_test_rows_were_looked_at_once_by_the_run(by_heart):
     directory, _ = by_heart
     assert len(Ledger(directory / "ledger.jsonl").events("test_opened")) == 1
     assert trimtab.open_run(directory).directory == directory
 
 
+@pytest.mark.slow
 def test_the_remedy_is_a_plan_that_can_be_run(by_heart):
     directory, found = by_heart
     command = found.commands["OVERFIT"]
@@ -102,6 +115,7 @@ def test_the_remedy_is_a_plan_that_can_be_run(by_heart):
     assert tomllib.loads((found.directory / "overfit.toml").read_text())["data"]["target"] == "y"
 
 
+@pytest.mark.slow
 def test_without_time_nothing_is_trained_and_it_says_what_would_do(by_heart, capsys):
     directory, _ = by_heart
     assert main(["diagnose", str(directory), "--minutes", "0.02", "--json"]) == 0
@@ -115,9 +129,9 @@ def test_without_time_nothing_is_trained_and_it_says_what_would_do(by_heart, cap
     assert f"page       {directory / 'diagnosis' / 'diagnosis.html'}" in said
 
 
-def test_where_hardly_a_row_is_wrong_no_remedy_is_tried(people_run, capsys):
+def test_where_hardly_a_row_is_wrong_no_remedy_is_tried(easy, capsys):
     wrong = "validation rows are predicted wrong; at least 20 are needed to tell a remedy from chance."
-    found = trimtab.diagnose(people_run.directory, minutes=0.5, console=Console(is_quiet=True))
+    found = trimtab.diagnose(easy, minutes=0.5, console=Console(is_quiet=True))
     assert of(found, "OVERFIT").state == "not applicable"
     assert of(found, "OVERFIT").summary.endswith(wrong)
     assert of(found, "NO_SIGNAL").state == "not found"
@@ -125,10 +139,10 @@ def test_where_hardly_a_row_is_wrong_no_remedy_is_tried(people_run, capsys):
     assert found.commands == {}
 
 
-def test_an_audit_is_taken_over(people_run, tmp_path):
+def test_an_audit_is_taken_over(easy, tmp_path):
     shift = Finding(code="SHIFT", state="found", summary="It moved.", severity="warning")
     save_findings([shift], tmp_path / "findings.json")
-    found = trimtab.diagnose(people_run.directory, minutes=0.5, audit=tmp_path)
+    found = trimtab.diagnose(easy, minutes=0.5, audit=tmp_path)
     assert of(found, "SHIFT") == shift
     assert of(found, "LEAKAGE").state == "not checked"
 
@@ -141,13 +155,13 @@ def test_an_audit_is_taken_over(people_run, tmp_path):
         (["--points", "-1"], "points is -1; expected a number above 0, at most 100; change it or leave it out."),
     ],
 )
-def test_numbers_out_of_range_are_refused(arguments, sentence, people_run, capsys):
-    assert main(["diagnose", str(people_run.directory), *arguments]) == 2
+def test_numbers_out_of_range_are_refused(arguments, sentence, easy, capsys):
+    assert main(["diagnose", str(easy), *arguments]) == 2
     assert capsys.readouterr().err.strip() == f"trimtab: {sentence}"
 
 
-def test_an_audit_that_is_not_there_is_refused(people_run, tmp_path, capsys):
-    assert main(["diagnose", str(people_run.directory), "--audit", str(tmp_path / "no")]) == 2
+def test_an_audit_that_is_not_there_is_refused(easy, tmp_path, capsys):
+    assert main(["diagnose", str(easy), "--audit", str(tmp_path / "no")]) == 2
     said = capsys.readouterr().err.strip()
     assert said == (
         f"trimtab: there are no findings at {tmp_path / 'no'}; expected a directory that `trimtab audit` made; "

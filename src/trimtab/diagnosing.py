@@ -70,7 +70,7 @@ def diagnose(
     run: str | Path,
     *,
     minutes: float | None = None,
-    seeds: int = 3,
+    seeds: int = 5,
     points: float = 2.0,
     audit: str | Path | None = None,
     console: Console | None = None,
@@ -88,7 +88,7 @@ def diagnose(
     minutes
         For everything; 15% of the run's, at least half a minute, unless given.
     seeds
-        Trainings of the baseline and of each remedy; two where time is short.
+        Trainings of the baseline and of each remedy, at most; down to two where time is short.
     points
         The difference in accuracy that the test rows should be able to show, in points of a percentage.
     audit

@@ -81,7 +81,9 @@ def conclude(
     trained = [outcome for outcome in outcomes if not outcome.has_diverged]
     gains = [_gain(outcome, trained, units, is_trusted) for outcome in trained]
     verdicts = judge_together([*gains, *(extra.gain for extra in extras)], level=level)
-    found = {id(outcome): (gain, verdict) for outcome, gain, verdict in zip(trained, gains, verdicts, strict=False)}
+    found: dict[int, tuple[Gain | None, Verdict | None]] = {
+        id(outcome): (gain, verdict) for outcome, gain, verdict in zip(trained, gains, verdicts, strict=False)
+    }
     concluded = [_concluded(outcome, *found.get(id(outcome), (None, None)), is_trusted) for outcome in outcomes]
     for extra, verdict in zip(extras, verdicts[len(trained) :], strict=True):
         trial = _trial(extra.remedy, extra.metric, extra.gain.value, verdict, seconds=0.0)

@@ -136,9 +136,10 @@ class Bench:
         return True
 
     def attempt(self, remedy: Remedy, places: IntArray | None = None) -> Outcome | None:
-        """Try a remedy with one seed after the other; give up after one that gained nothing.
+        """Try a remedy with one seed after the other, as long as it gains something on the whole.
 
-        Giving up early can only hide a gain, never invent one.
+        Giving up early can only hide a gain, never invent one. Training without suspect labels is never given up:
+        what it gains shows on trusted rows only, and which these are is not known here.
 
         Parameters
         ----------
@@ -152,47 +153,36 @@ class Bench:
         Outcome or None
             ``None`` when there was no time for a single training; the remedy is then noted as untried.
         """
-        started, trained = self.clock(), list[Recorded]()
+        started, pairs, learned = self.clock(), list[tuple[FloatArray, FloatArray]](), list[float]()
         try:
-            for seed in self.seeds:
-                recorded = self.record(remedy.settings, seed, places) if self.fits(remedy.work) else None
+            while len(pairs) < len(self.seeds) and self.fits(remedy.work) and _is_promising(remedy, pairs):
+                index = len(pairs)
+                recorded = self.record(remedy.settings, self.seeds[index], places)
                 if recorded is None:
                     break
-                trained.append(recorded)
-                if not self._is_promising(recorded, len(trained) - 1):
-                    break
+                learned.append(self._training_loss(self.recorded[index]) - self._training_loss(recorded))
+                pairs.append(self._compared(recorded, index))
         except TrainingError:
-            trained = []
+            pairs, learned = [], []
         else:
-            if not trained:
+            if not pairs:
                 self.untried.append(remedy)
                 return None
-        self.outcomes.append(self._outcome(remedy, trained, self.clock() - started))
-        return self.outcomes[-1]
-
-    def _is_promising(self, recorded: Recorded, index: int) -> bool:
-        losses, right = self._compared(recorded, index)
-        return float(losses.mean()) > 0 or float(right.mean()) > 0
+        shape = (len(pairs), len(self.material.validation))
+        outcome = Outcome(
+            remedy=remedy,
+            gains=np.array([losses for losses, _ in pairs]).reshape(shape),
+            right_gains=np.array([right for _, right in pairs]).reshape(shape),
+            training_gain=sum(learned) / max(1, len(learned)),
+            seconds=self.clock() - started,
+        )
+        self.outcomes.append(outcome)
+        return outcome
 
     def _compared(self, recorded: Recorded, index: int) -> tuple[FloatArray, FloatArray]:
         """Return what a training gained over the baseline of the same seed: losses [N], right answers [N]."""
         own, base = self.judged(recorded), self.baselines[index]
         return base.losses - own.losses, own.is_right.astype(np.float64) - base.is_right
-
-    def _outcome(self, remedy: Remedy, trained: Sequence[Recorded], seconds: float) -> Outcome:
-        pairs = [self._compared(recorded, index) for index, recorded in enumerate(trained)]
-        shape = (len(pairs), len(self.material.validation))
-        gains = [
-            self._training_loss(base) - self._training_loss(own)
-            for base, own in zip(self.recorded, trained, strict=False)
-        ]
-        return Outcome(
-            remedy=remedy,
-            gains=np.array([losses for losses, _ in pairs]).reshape(shape),
-            right_gains=np.array([right for _, right in pairs]).reshape(shape),
-            training_gain=float(np.mean(gains)) if gains else 0.0,
-            seconds=seconds,
-        )
 
     def judged(self, recorded: Recorded) -> Judged:
         """Return how the validation rows judge a training."""
@@ -258,3 +248,10 @@ class Bench:
             return None
         own, others = np.split(np.stack(answers), [len(material.validation)], axis=1)
         return Recorded(validation=own, training=others, seconds=self.clock() - started)
+
+
+def _is_promising(remedy: Remedy, pairs: Sequence[tuple[FloatArray, FloatArray]]) -> bool:
+    """Return whether the seeds so far have gained anything, in loss or in accuracy."""
+    if not pairs or remedy.cause == "LABEL_NOISE":
+        return True
+    return max(sum(float(gains[part].mean()) for gains in pairs) for part in (0, 1)) > 0

@@ -6,6 +6,7 @@ network back or what gives it more, and the remedies of the likelier cause have 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -28,7 +29,9 @@ from trimtab.training.mode import Mode
 
 _FRACTIONS = (1.0, 0.5, 0.25, 0.125)  # of the run's steps
 _STEPS_LEAST = 10
-_WANTED = 4  # trainings with each seed: the baseline and three remedies
+_LEAST_TRAININGS = 4  # with each seed: the baseline and three remedies
+_MOST_TRAININGS = 14  # the baseline and all remedies
+_FEW_SEEDS = 3  # more are better only where there is time for all remedies
 _OVERFIT_SHARE, _UNDERFIT_SHARE = 0.1, 0.5  # of the held-out loss that the gap is: least and most for these remedies
 _SUSPECTS_LEAST, _SUSPECT_SHARE = 10, 0.03  # fewer cannot be told by training without them
 
@@ -50,7 +53,7 @@ class Course:
 
 
 def plan_course(seconds: float, training_seconds: float, steps: int, *, seeds: int) -> Course | None:
-    """Return the most thorough course that the time allows for a baseline and three remedies, or ``None``.
+    """Return the most thorough course that the time allows, or ``None`` if it allows no baseline and three remedies.
 
     Parameters
     ----------
@@ -59,21 +62,25 @@ def plan_course(seconds: float, training_seconds: float, steps: int, *, seeds: i
     training_seconds, steps
         Of the run's training.
     seeds
-        That are wanted, two or more; two is what there is less time for.
+        That are wanted at most, two or more; fewer where there is less time.
     """
-    for count, fraction in [(seeds, 1.0), *((2, each) for each in _FRACTIONS)]:
+    for count in range(seeds, _FEW_SEEDS, -1):
+        if _MOST_TRAININGS * count * training_seconds <= seconds:
+            return Course(seeds=count, fraction=1.0)
+    for count, fraction in [(min(seeds, _FEW_SEEDS), 1.0), *((2, each) for each in _FRACTIONS)]:
         is_long_enough = fraction * steps >= _STEPS_LEAST or fraction == 1
-        if is_long_enough and _WANTED * count * fraction * training_seconds <= seconds:
+        if is_long_enough and _LEAST_TRAININGS * count * fraction * training_seconds <= seconds:
             return Course(seeds=count, fraction=fraction)
     return None
 
 
 def minutes_for_all(plan: Plan, training_seconds: float, steps: int, *, seeds: int) -> float:
-    """Return the minutes, to one digit, that every trial at full length would take: an upper estimate."""
+    """Return the minutes, rounded up, that every trial at full length would take: an upper estimate."""
     remedies = [*overfit_remedies(plan, steps=steps), *underfit_remedies(plan, steps=steps)]
-    trainings = seeds * (2 + sum(remedy.work for remedy in remedies)) + WORK
+    trainings = max(_MOST_TRAININGS * seeds, seeds * (2 + sum(remedy.work for remedy in remedies)) + WORK)
     minutes = 1.1 * trainings * training_seconds / 60 + 0.2
-    return float(f"{1.05 * minutes:.1g}") if minutes < 10 else float(f"{minutes:.2g}")
+    unit = 10 ** (math.floor(math.log10(minutes)) - (minutes >= 10))  # two digits from ten on
+    return float(f"{math.ceil(minutes / unit) * unit:.6g}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -72,7 +72,7 @@ def _add_diagnose_options(parser: argparse.ArgumentParser) -> None:
         "--minutes", type=float, metavar="X", help="for everything (default 15%% of the run's, at least half a minute)"
     )
     parser.add_argument(
-        "--seeds", type=int, metavar="N", default=3, help="trainings of each remedy (default 3; 2 if time is short)"
+        "--seeds", type=int, metavar="N", default=5, help="trainings of each remedy (default 5; fewer if time is short)"
     )
     parser.add_argument(
         "--points", type=float, metavar="X", default=2.0, help="accuracy points that test rows should show (default 2)"
