@@ -142,7 +142,7 @@ def _check(
     why = "It takes a trained model: `trimtab diagnose RUN` checks it on a finished run."
     findings += [Finding(code=code, state="not checked", summary=why) for code in _ELSEWHERE]
     found, names = find_suspects(dataset.labels, probabilities), dataset.class_names
-    suspects = [
+    suspects: list[tuple[str, ...]] = [
         (dataset.row_names[row], names[dataset.labels[row]], names[suggested], f"{margin:.4f}")
         for row, suggested, margin in zip(found.rows, found.suggested, found.margins, strict=True)
     ]

@@ -53,7 +53,7 @@ def leakage_finding(dataset: Dataset, *, seed: int = 0, units: Rows | None = Non
     alone = single_column_probabilities(dataset.table, labels, num_classes, seed=seed, units=units)
     removed = {name: removed_mistakes(labels, found) for name, found in alone.items()}
     ranked = sorted(alone, key=lambda name: -(removed[name].value or 0.0))
-    evidence = {"columns": [{"name": name, **_plain(removed[name])} for name in ranked[:_SHOWN]]}
+    evidence: dict[str, Any] = {"columns": [{"name": name, **_plain(removed[name])} for name in ranked[:_SHOWN]]}
     best = ranked[0]
     is_suspicious = (removed[best].low or 0.0) >= _NEARLY_ALL
     same = [name for name in ranked if are_same(dataset.table.columns[best], dataset.table.columns[name])]

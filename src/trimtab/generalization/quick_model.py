@@ -135,8 +135,10 @@ def _gradients(images: NDArray[np.uint8]) -> FloatArray:
     cell = _cell_of(gray.shape[1])[:, None] * _CELLS + _cell_of(gray.shape[2])
     place = (np.arange(len(gray))[:, None, None] * _CELLS**2 + cell) * _DIRECTIONS + direction
     sums = np.bincount(place.ravel(), weights=strength.ravel(), minlength=len(gray) * _CELLS**2 * _DIRECTIONS)
-    sums = sums.reshape(len(gray), -1)
-    return np.sqrt(sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-6)).astype(np.float32)
+    of_picture = sums.reshape(len(gray), -1)
+    shares = of_picture / np.maximum(of_picture.sum(axis=1, keepdims=True), 1e-6)
+    roots: FloatArray = np.sqrt(shares).astype(np.float32)
+    return roots
 
 
 def _at_most(gray: FloatArray, side: int) -> FloatArray:
@@ -152,21 +154,24 @@ def _cell_of(pixels: int) -> Rows:
 
 def _main_components(features: FloatArray) -> FloatArray:
     """Return [N, components]: the directions that vary most, each with a variance of one."""
-    centered = features - features.mean(axis=0)
+    centered: FloatArray = features - features.mean(axis=0)
     variances, directions = np.linalg.eigh(centered.T @ centered / len(features))
     most = min(_COMPONENTS, max(1, len(features) // 5))
     kept = [place for place in np.argsort(-variances)[:most] if variances[place] > 1e-6 * variances[-1]]
-    return (centered @ (directions[:, kept] / np.sqrt(variances[kept]))).astype(np.float32)
+    components: FloatArray = (centered @ (directions[:, kept] / np.sqrt(variances[kept]))).astype(np.float32)
+    return components
 
 
 def _numbers(values: NDArray[Any]) -> FloatArray:
     """Return [N]: numbers as they are, categories numbered from the rarest to the most frequent."""
     if values.dtype.kind == "f":
-        return np.clip(values, -3e38, 3e38).astype(np.float32)
+        numbers: FloatArray = np.clip(values, -3e38, 3e38).astype(np.float32)
+        return numbers
     _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = np.empty(len(counts), dtype=np.float32)
+    ranks: FloatArray = np.empty(len(counts), dtype=np.float32)
     ranks[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    return ranks[codes]
+    of_rows: FloatArray = ranks[codes]
+    return of_rows
 
 
 def _fit_predict(

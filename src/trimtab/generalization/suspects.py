@@ -177,7 +177,8 @@ def _surest(best: Rows, confidence: Probabilities) -> Rows:
     counts = np.bincount(best)
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     within = np.arange(len(best)) - starts
-    return order[within < np.ceil(_SUREST * counts)[best[order]]]
+    surest: Rows = order[within < np.ceil(_SUREST * counts)[best[order]]]
+    return surest
 
 
 def _severity(rate: float) -> Severity:

@@ -91,7 +91,8 @@ def render(found: RunFiles, *, name: str) -> str:
     name
         Used when the run does not say its own.
     """
-    return environment().get_template("report.html").render(_view(found, name))
+    page: str = environment().get_template("report.html").render(_view(found, name))
+    return page
 
 
 def environment() -> Any:

@@ -70,7 +70,8 @@ def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     height, width = images.shape[1:3]
     down, across = averages(height, min(_SIDE, height)), averages(width, min(_SIDE, width))
     rows = np.tensordot(np.asarray(images, dtype=np.float32), down, axes=(1, 1))  # [N, W, C, T]
-    return np.tensordot(rows, across, axes=(1, 1)).reshape(len(images), -1)
+    small: NDArray[np.float32] = np.tensordot(rows, across, axes=(1, 1)).reshape(len(images), -1)
+    return small
 
 
 def averages(pixels: int, out: int) -> NDArray[np.float32]:
