@@ -8,7 +8,7 @@ the same number of passes (fitting the preprocessing, training), in turn in one 
 decoded data set. One training is that of `trimtab run` on its training rows, or, stricter, of one fold alone on the
 rows of that fold. Processor time, so that what else the machine does falls out.
 
-The cost model: seconds of a step of one network and of five together, over widths and batches, beside what
+The cost model: processor seconds of a step of one network and of five together, over widths and batches, beside what
 `trimtab.training.stacking` forecasts, and the constants that fit these times best.
 
 Prints tables and writes them, with command, versions and hardware, to benchmarks/results/crossval.json.
@@ -85,12 +85,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="directory with cifar10-train.parquet")
     parser.add_argument("--rows", type=int, default=6000, help="of CIFAR-10 (default 6000)")
     parser.add_argument("--rounds", type=int, default=5, help="of digits; CIFAR-10 has one")
+    parser.add_argument("--passes", type=int, default=20, help="over the rows of digits (default 20)")
     parser.add_argument("--only", choices=["digits", "model", "cifar"], help="only this part, and write no file")
     options = parser.parse_args()
     result: dict[str, Any] = {"command": " ".join(["python benchmarks/crossval.py", *sys.argv[1:]])}
     with tempfile.TemporaryDirectory() as folder:
         if options.only in (None, "digits"):
-            result["digits"] = compare(digits(Path(folder)), options.rounds)
+            result["digits"] = compare(digits(Path(folder), options.passes), options.rounds)
         if options.only in (None, "model"):
             result["model"] = measure_model()
         if options.data is not None and options.only in (None, "cifar"):
@@ -103,7 +104,7 @@ def main() -> None:
 # ---- ratios ----
 
 
-def digits(folder: Path) -> Setup:
+def digits(folder: Path, passes: int) -> Setup:
     """Return digits as a table of 64 numbers, for the mlp of width 64."""
     from sklearn.datasets import load_digits
 
@@ -111,7 +112,7 @@ def digits(folder: Path) -> Setup:
     np.savez(folder / "digits-table.npz", X=found.data, y=found.target)
     options = {"hidden": [64, 32]}
     plan = Plan(data=str(folder / "digits-table.npz"), model="mlp", options=options, threads=1, patience=0)
-    return setup("mlp 64-32 on digits", plan, passes=20)
+    return setup("mlp 64-32 on digits", plan, passes=passes)
 
 
 def cifar(directory: Path, rows: int, folder: Path) -> Setup:
@@ -185,8 +186,7 @@ def compare(setup: Setup, rounds: int) -> dict[str, Any]:
     }
     if setup.plan.model == "mlp":
         ways["five folds in turn"] = lambda: train_folds(setup, may_stack=False)
-        for way in ways.values():  # torch is loaded, kernels are made
-            way()
+        ways["five folds"]()  # torch is loaded, kernels are made
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
         for name in ways if number % 2 == 0 else reversed(ways):
@@ -252,9 +252,9 @@ def measure_steps(width: int, batch: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {"in_turn": [], "together": []}
     for step in range(WARM_STEPS + TIMED_STEPS):
         for name, stepper in (("in_turn", alone), ("together", together)):
-            started = time.perf_counter()
+            started = time.process_time()
             stepper.step(step, 1e-3)
-            times[name].append(time.perf_counter() - started)
+            times[name].append(time.process_time() - started)
     measured = {name: statistics.median(values[WARM_STEPS:]) for name, values in times.items()}
     measured["in_turn"] *= FOLDS
     size = measure_size("mlp", kwargs, (INPUTS,))
