@@ -260,7 +260,8 @@ def diagnose_verb(options: argparse.Namespace) -> int:
     trials = _trials(found.findings)
     if trials:
         print(f"\n{_table(found.findings)}")
-    print(f"\n{len(found.found)} of {len(found.findings)} found; {len(trials)} trials; {found.seconds:.0f} s")
+    count = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
+    print(f"\n{len(found.found)} of {len(found.findings)} found; {count}; {found.seconds:.0f} s")
     print(f"page       {found.directory / 'diagnosis.html'}")
     for command in found.commands.values():
         print(f"next       {command}")
