@@ -28,7 +28,8 @@ from trimtab.evaluation import (
 from trimtab.evaluation.intervals import zero_error_bound
 from trimtab.evaluation.result import aligned
 
-_Labels, _Probabilities = NDArray[np.int64], NDArray[np.float32]
+_Labels = NDArray[np.int64]
+_Probabilities = NDArray[np.float32]
 _SHARE, _LOSS = (0.0, 1.0), (0.0, math.inf)
 
 
@@ -110,7 +111,8 @@ def _area(labels: _Labels, probabilities: _Probabilities) -> float:
 
 
 def _classes(probabilities: _Probabilities) -> NDArray[np.int64]:
-    return probabilities.argmax(axis=1)
+    classes: NDArray[np.int64] = probabilities.argmax(axis=1)
+    return classes
 
 
 def _all(probabilities: _Probabilities) -> list[int]:

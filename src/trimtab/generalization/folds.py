@@ -144,7 +144,7 @@ def make_folds(
         If there are too few rows, groups or moments.
     """
     _check_counts(dataset, pool, folding)
-    found = []
+    found: list[Fold] = []
     for repeat in range(1, folding.repeats + 1):
         for train, test in _splits(dataset, pool, folding, seed + repeat - 1):
             number = len(found) + 1

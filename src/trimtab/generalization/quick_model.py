@@ -144,7 +144,7 @@ def _gradients(images: NDArray[np.uint8]) -> FloatArray:
 def _at_most(gray: FloatArray, side: int) -> FloatArray:
     """Return pictures [N, H, W] averaged to at most so many pixels a side."""
     down, across = (averages(pixels, min(side, pixels)) for pixels in gray.shape[1:])
-    smaller: FloatArray = down @ gray @ across.T
+    smaller: FloatArray = (down @ gray @ across.T).astype(np.float32)
     return smaller
 
 

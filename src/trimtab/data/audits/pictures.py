@@ -79,4 +79,5 @@ def averages(pixels: int, out: int) -> NDArray[np.float32]:
     edges = np.arange(out + 1) * (pixels / out)
     low = np.maximum(edges[:-1, None], np.arange(pixels))
     high = np.minimum(edges[1:, None], np.arange(1, pixels + 1))
-    return (np.maximum(high - low, 0) * (out / pixels)).astype(np.float32)
+    shares: NDArray[np.float32] = (np.maximum(high - low, 0) * (out / pixels)).astype(np.float32)
+    return shares
