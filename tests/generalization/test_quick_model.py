@@ -62,6 +62,6 @@ def test_without_columns_the_shares_of_the_classes_remain(blobs):
 def test_features_of_pictures_do_not_depend_on_how_they_are_cut_into_blocks(monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (20, 40, 24, 3), dtype=np.uint8)
     whole = picture_features(images)
-    monkeypatch.setattr("trimtab.generalization.quick_model._AT_ONCE", 7)
+    monkeypatch.setattr("trimtab.data.audits.hashes._VALUES", 7 * 40 * 24 * 3)
     np.testing.assert_allclose(picture_features(images), whole, atol=1e-6)
     assert whole.shape == (20, 8 * 8 * 3 + 4 * 4 * 8)

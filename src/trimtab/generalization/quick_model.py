@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.data import Dataset, FloatArray, Table, TableEncoder
-from trimtab.data.audits.hashes import to_gray
+from trimtab.data.audits.hashes import blocks, to_gray
 from trimtab.data.audits.pictures import averages, thumbnails
 
 Rows = NDArray[np.int64]
@@ -36,7 +36,6 @@ _STRENGTH = 0.02  # inverse of the penalty: many features and few rows are the r
 _ROWS_FOR_THREADS = 10_000
 _COMPONENTS = 96
 _SIDE, _CELLS, _DIRECTIONS = 32, 4, 8
-_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,8 +121,8 @@ def fold_numbers(labels: Rows, folds: int, *, seed: int, units: Rows | None = No
 
 def picture_features(images: NDArray[np.uint8]) -> FloatArray:
     """Return [N, F]: pixels averaged over areas, and how strong edges are by place and direction."""
-    blocks = (images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE))
-    return np.concatenate([np.concatenate([thumbnails(block) / 255, _gradients(block)], axis=1) for block in blocks])
+    parts = (images[block] for block in blocks(len(images), images.shape[1:]))
+    return np.concatenate([np.concatenate([thumbnails(part) / 255, _gradients(part)], axis=1) for part in parts])
 
 
 def _gradients(images: NDArray[np.uint8]) -> FloatArray:

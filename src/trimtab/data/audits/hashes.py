@@ -16,6 +16,7 @@ Motwani (1999), "Similarity Search in High Dimensions via Hashing", section 3.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,7 +28,7 @@ Pairs = NDArray[np.int64]
 BITS = 64
 _FREQUENCIES = 9  # along each side; the 64 lowest of their pairs are used
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_AT_ONCE = 1_024  # pictures
+_VALUES = 2_000_000  # of pictures in memory at once, as float32
 _BLOCK, _STRIP = 128, 2_048  # hashes compared at once, a few megabytes that stay in the cache
 _SAMPLES, _SAMPLE_BITS = 16, 16
 _FEWEST_MANY = 150_000  # rows from which on not all are compared with all
@@ -43,12 +44,17 @@ def look_hashes(images: NDArray[np.uint8]) -> Hashes:
     """Return [N] the hash of how each picture, uint8 [N, H, W, C], looks in grey."""
     found = np.empty(len(images), dtype=np.uint64)
     down, across = _cosines(images.shape[1]), _cosines(images.shape[2])
-    for start in range(0, len(images), _AT_ONCE):
-        gray = to_gray(images[start : start + _AT_ONCE])
+    for block in blocks(len(images), images.shape[1:]):
+        gray = to_gray(images[block])
         strengths = down @ gray @ across.T  # [N, frequencies, frequencies]
-        signs = strengths.reshape(len(gray), -1)[:, _lowest()] > 0
-        found[start : start + _AT_ONCE] = _packed(signs)
+        found[block] = _packed(strengths.reshape(len(gray), -1)[:, _lowest()] > 0)
     return found
+
+
+def blocks(count: int, shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of so many pictures of a shape (H, W, C), each few enough to be in memory as float32."""
+    step = max(1, _VALUES // math.prod(shape))
+    yield from (slice(start, start + step) for start in range(0, count, step))
 
 
 def _packed(signs: NDArray[np.bool_]) -> Hashes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.data.audits.hashes import Hashes, Pairs, close_pairs
+from trimtab.data.audits.hashes import Hashes, Pairs, blocks, close_pairs
 
 RADIUS = 12  # bits
 _SIDE = 8
@@ -50,8 +50,11 @@ def near_pairs(images: NDArray[np.uint8], hashes: Hashes, rows: NDArray[np.int64
 
 def are_copies(images: NDArray[np.uint8], pairs: Pairs) -> NDArray[np.bool_]:
     """Return [P] whether two pictures show the same thing pixel by pixel, in nearly the same brightness."""
+    if not len(pairs):
+        return np.zeros(0, dtype=bool)
     rows, places = np.unique(pairs, return_inverse=True)
-    shown = thumbnails(images[rows])
+    parts = (rows[block] for block in blocks(len(rows), images.shape[1:]))
+    shown = np.concatenate([thumbnails(images[part]) for part in parts])
     shown -= shown.mean(axis=1, keepdims=True)
     first, second = shown[places.reshape(-1, 2).T]
     with np.errstate(divide="ignore", invalid="ignore"):
