@@ -132,7 +132,7 @@ def _interaction(differences: FloatArray) -> float:
     if rows < 2:
         return 0.0
     rest = differences - differences.mean(axis=0) - differences.mean(axis=1, keepdims=True) + differences.mean()
-    return float((rest**2).sum()) / ((seeds - 1) * (rows - 1)) / rows
+    return float((rest**2).sum() / ((seeds - 1) * (rows - 1) * rows))
 
 
 def mean_gain(differences: FloatArray, noise: SeedNoise | None, *, units: IntArray | None = None) -> Gain:
