@@ -221,13 +221,11 @@ def _temperature(case: Case) -> tuple[list[Extra], str, State]:
 
 
 def _audited(case: Case, audit: Path | None) -> list[Finding]:
-    """Return what an audit of the data found, or that there was none."""
-    if audit is None:
-        target = "" if case.plan.target is None else f" --target {quote(case.plan.target)}"
-        why = f"`trimtab audit {quote(case.plan.data)}{target}` looks for this."
-        return [Lack("not checked", why).of(code) for code in AUDITED]
-    known = {finding.code: finding for finding in load_findings(audit)}
-    return [known.get(code) or Lack("not checked", f"{audit} does not say.").of(code) for code in AUDITED]
+    """Return what an audit of the data found, and what to do about what it did not look for."""
+    target = "" if case.plan.target is None else f" --target {quote(case.plan.target)}"
+    lack = Lack("not checked", f"`trimtab audit {quote(case.plan.data)}{target}` looks for this.")
+    known = {} if audit is None else {finding.code: finding for finding in load_findings(audit)}
+    return [known.get(code) or lack.of(code) for code in AUDITED]
 
 
 def write_suspects(case: Case, doubts: Doubts, path: Path) -> None:
