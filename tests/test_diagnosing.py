@@ -89,7 +89,7 @@ def test_everything_is_written(by_heart):
     page = (found.directory / "diagnosis.html").read_text()
     assert "OVERFIT" in page
     assert page.count("<svg") == 2
-    rows = list(csv.DictReader((found.directory / "suspects.csv").open()))
+    rows = list(csv.DictReader((found.directory / "suspects.csv").read_text().splitlines()))
     assert {row["label"] for row in rows} <= {"a", "b"}
     assert all(row["label"] != row["suggested"] for row in rows)
     event = Ledger(directory / "ledger.jsonl").events("diagnosed")[-1]
