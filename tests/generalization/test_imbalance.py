@@ -19,3 +19,8 @@ def test_what_is_rare_is_named(make_table):
     labels = np.repeat([0, 1], (90, 9))
     finding = imbalance_finding(make_table({"x": np.arange(99.0)}, labels))
     assert finding.summary == "'a' has 90 rows and 'b' 9, 10 to 1: always answering 'a' is right in 90.9%."
+
+
+def test_classes_of_one_size_are_said_to_be(make_table):
+    finding = imbalance_finding(make_table({"x": np.arange(60.0)}, np.repeat([0, 1, 2], 20)))
+    assert finding.summary == "Every class has 20 rows."

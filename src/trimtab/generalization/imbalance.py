@@ -15,6 +15,8 @@ def imbalance_finding(dataset: Dataset) -> Finding:
     large, small = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
     ratio = counts[large] / max(counts[small], 1)
     given = f"'{large}' has {counts[large]:,} rows and '{small}' {counts[small]:,}, {ratio:.3g} to 1"
+    if counts[large] == counts[small]:
+        given = f"Every class has {counts[large]:,} rows"
     evidence = {"rows_of_class": counts, "majority_share": counts[large] / len(dataset)}
     if ratio < UNBALANCED:
         return Finding(
