@@ -22,6 +22,12 @@ def test_together_pays_for_small_networks_and_not_for_wide_ones():
     assert step_costs(SMALL, batch=16, count=10).together < 10 * step_costs(SMALL, batch=16, count=1).in_turn
 
 
+def test_networks_that_leave_no_room_in_the_caches_are_not_trained_together():
+    middling = {**SMALL, "hidden": [1024, 512]}
+    assert step_costs(middling, batch=16, count=5).pays
+    assert not step_costs(middling, batch=16, count=16).pays
+
+
 def test_more_networks_cost_more_but_less_each():
     five, ten = (step_costs(SMALL, batch=16, count=number) for number in (5, 10))
     assert five.together < ten.together < 2 * five.together

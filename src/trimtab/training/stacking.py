@@ -1,8 +1,8 @@
 """How many small networks to train together in one step: a cost model, and what can be trained so at all.
 
 A step of a small network is mostly overhead: every operation is called, checked and recorded, whatever little it
-computes. Networks of one shape can share that (`trimtab.training.torch_stacked`), but their matrices are then
-multiplied as a batch, which is slower by multiplication. The constants are those of `benchmarks/crossval.py`, by one
+computes. Networks of one shape can share that (`trimtab.training.torch_stacked`), until their parameters together do
+not fit into the processor's caches. The constants are those that fit `benchmarks/crossval.py` up to width 512, by one
 thread; only their ratios matter, and these hold over machines better than the seconds do.
 """
 
@@ -17,10 +17,11 @@ from trimtab.training.augmentation import policy_of
 from trimtab.training.recipe import Recipe
 from trimtab.training.rows import Rows
 
-_STEP_SECONDS, _STACKED_STEP_SECONDS = 4.0e-4, 5.0e-4  # of a step that computes nothing
-_MACS, _STACKED_MACS = 30e9, 20e9  # per second, forward and backward
-_UPDATE_SECONDS, _STACKED_UPDATE_SECONDS = 1.0e-9, 1.5e-9  # per parameter
+_STEP_SECONDS, _STACKED_STEP_SECONDS = 1.30e-3, 1.35e-3  # of a step that computes nothing
+_MACS, _STACKED_MACS = 31e9, 45e9  # per second, forward and backward
+_UPDATE_SECONDS, _STACKED_UPDATE_SECONDS = 2.1e-9, 1.3e-9  # per parameter
 _NETWORK_SECONDS = 1.0e-5  # of each network of a stack: the choice of its rows
+_STATE_BYTES, _CACHE_BYTES = 16, 64e6  # of a parameter with gradient and averages; beyond, memory is the limit
 _PAYS = 0.8  # of the time that one after the other takes
 _MOST = 16
 _ALIKE = 0.05  # by which the numbers of training rows may differ: all members do the same number of steps
@@ -53,7 +54,10 @@ def step_costs(kwargs: Mapping[str, Any], *, batch: int, count: int) -> StepCost
     work = 3 * batch * size.macs  # forward, and twice that backward
     alone = _STEP_SECONDS + work / _MACS + size.parameters * _UPDATE_SECONDS
     shared = work / _STACKED_MACS + size.parameters * _STACKED_UPDATE_SECONDS + _NETWORK_SECONDS
-    return StepCosts(in_turn=count * alone, together=_STACKED_STEP_SECONDS + count * shared)
+    in_turn, together = count * alone, _STACKED_STEP_SECONDS + count * shared
+    if count * size.parameters * _STATE_BYTES > _CACHE_BYTES:
+        together = max(together, in_turn)
+    return StepCosts(in_turn=in_turn, together=together)
 
 
 def how_many_together(
