@@ -271,7 +271,7 @@ def test_the_terminal_says_who_votes_who_is_better_and_what_comes_next(runs, cap
     assert main(["ensemble", str(runs.plain), "--members", "3", "--json"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("candidates 1 of 3 fold models, 151 rows out of fold") for line in lines)
-    assert any(line.startswith("ensemble   plain-cv 1: log loss ") for line in lines)
+    assert any(line.startswith("ensemble   plain-cv (100%): log loss ") for line in lines)
     assert "on 27 sealed test rows, opened now" in lines
     assert f"next       trimtab ensemble {runs.plain} --distill    one model that learns from all of them" in lines
     summary = json.loads(lines[-1])

@@ -102,7 +102,7 @@ def select_ensemble(
         console.note(f"{each.name}: log loss {loss_of(each):.4f}, {each.megabytes:.3g} MB")
     selection = _greedy(candidates, dataset, members, limits)
     parts = [Member.of(candidates[i].name, weight, candidates[i].models) for i, weight in selection.weights.items()]
-    shares = ", ".join(f"{part.name} {part.weight:.2g}" for part in parts)
+    shares = ", ".join(f"{part.name} ({part.weight:.0%})" for part in parts)
     console.stage("ensemble", f"{shares}: log loss {selection.loss:.4f} out of fold")
     return Ensemble(
         class_names=dataset.class_names,
