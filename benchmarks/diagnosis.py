@@ -38,6 +38,7 @@ from trimtab.storage import write_json
 RESULTS = Path(__file__).parent / "results" / "diagnosis.json"
 SETTINGS = {"engine": "numpy", "minutes": 30.0, "validation_fraction": 0.3, "test_fraction": 0.2, "threads": 1}
 SOUND = {"options": {"hidden": [32, 16]}, "steps": 900, "dropout": 0.3, "weight_decay": 0.1, "learning_rate": 0.003}
+WIDE = SOUND | {"options": {"hidden": [96, 48]}, "dropout": 0.2, "steps": 1200}  # what the digits need
 GREEDY = {"dropout": 0.0, "weight_decay": 0.0, "learning_rate": 0.01}
 
 Arrays = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -118,25 +119,26 @@ def unbalanced(data: Arrays, seed: int, share: float) -> Arrays:
 
 def cases() -> Iterator[Injected]:
     """Yield every case, clean ones first."""
-    for make in (mixture, digits):
-        yield Injected(cause="clean", grade=0, make=make, settings=SOUND)
-    grades = enumerate(((60, 800), (120, 1600), (240, 3000)), 1)
+    sound = ((mixture, SOUND), (digits, WIDE))
+    for make, settings in sound:
+        yield Injected(cause="clean", grade=0, make=make, settings=settings)
+    grades = enumerate(((15, 300), (30, 600), (60, 1000)), 1)
     for grade, (noise, steps) in grades:
         yield Injected(
             cause="OVERFIT",
             grade=grade,
             make=lambda seed, noise=noise: mixture(seed, rows=1400, noise=noise, apart=0.8),
-            settings=GREEDY | {"options": {"hidden": [192, 96]}, "steps": steps, "validation_fraction": 0.6},
+            settings=GREEDY | {"options": {"hidden": [128, 64]}, "steps": steps, "validation_fraction": 0.6},
         )
     for grade, steps in enumerate((60, 30, 15), 1):
         yield Injected(cause="UNDERFIT", grade=grade, make=mixture, settings=SOUND | {"steps": steps})
     for grade, share in enumerate((0.1, 0.2, 0.35), 1):
-        for make in (mixture, digits):
+        for make, settings in sound:
             yield Injected(
                 cause="LABEL_NOISE",
                 grade=grade,
                 make=lambda seed, make=make, share=share: flipped(make(seed), seed, share),
-                settings=SOUND | {"dropout": 0.1, "steps": 1500},
+                settings=settings | {"dropout": 0.1},
             )
     for grade, apart in enumerate((0.1, 0.03, 0.0), 1):
         yield Injected(
