@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="directory with cifar10-train.parquet and adult-train.csv")
     parser.add_argument("--only", nargs="+", help="words of the jobs to run, such as digits")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="trainings at a time")
+    parser.add_argument("--seeds", type=int, help="at most so many of each job")
     parser.add_argument("--resume", action="store_true", help="keep what the file of results already holds")
     options = parser.parse_args()
     result: dict[str, Any] = {"jobs": {}}
@@ -128,17 +129,17 @@ def main() -> None:
         if job.file != "digits" and not (options.data and Path(data).exists()):
             print(f"{job.name}: no {job.file}, left out; give its directory with --data", file=sys.stderr)
             continue
-        measure(job, data, options.processes, result)
+        measure(job, data, options.processes, min(job.seeds, options.seeds or job.seeds), result)
 
 
-def measure(job: Job, data: str, processes: int, result: dict[str, Any]) -> None:
+def measure(job: Job, data: str, processes: int, seeds: int, result: dict[str, Any]) -> None:
     """Train all cases of a job that are not there yet, saving after each."""
     saved = result["jobs"].setdefault(job.name, {"passes": job.passes, "settings": {}, "cells": []})
     saved["settings"] = decided(job, data)
     done = {(cell["setting"], str(cell["value"]), cell["seed"]) for cell in saved["cells"]}
     todo = [
         (setting, value, seed)
-        for seed in range(job.seeds)
+        for seed in range(seeds)
         for setting, value in job.cases()
         if setting == "default" or value != decided(job, data)[setting]
         if (setting, str(value), seed) not in done
