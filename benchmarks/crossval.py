@@ -88,7 +88,8 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=20, help="over the rows of digits (default 20)")
     parser.add_argument("--only", choices=["digits", "model", "cifar"], help="only this part, and write no file")
     options = parser.parse_args()
-    result: dict[str, Any] = {"command": " ".join(["python benchmarks/crossval.py", *sys.argv[1:]])}
+    words = ["DIR" if word == str(options.data) else word for word in sys.argv[1:]]  # a path says nothing elsewhere
+    result: dict[str, Any] = {"command": " ".join(["python benchmarks/crossval.py", *words])}
     with tempfile.TemporaryDirectory() as folder:
         if options.only in (None, "digits"):
             result["digits"] = compare(digits(Path(folder), options.passes), options.rounds)
