@@ -85,6 +85,27 @@ def test_no_group_stands_in_two_parts(kind):
         assert len(set.union(*parts)) == sum(map(len, parts))
 
 
+@pytest.mark.parametrize(("kind", "has_groups"), KINDS)
+def test_copies_stay_in_one_part(kind, has_groups):
+    dataset, copies = make_dataset(groups=has_groups), np.arange(90)
+    copies[[3, 40, 77]], copies[[10, 88]] = 3, 10
+    folding = Folding(kind=kind, folds=4, repeats=1)
+    found = make_folds(dataset, np.arange(90), folding, selection_fraction=0.2, seed=0, copies=copies)
+    assert sorted(np.concatenate([fold.test for fold in found])) == list(range(90))
+    for fold in found:
+        assert_is_sound(fold, range(90))
+        for together in ({3, 40, 77}, {10, 88}):
+            assert any(together <= set(part) for part in (fold.learned, fold.selection, fold.test))
+
+
+def test_folds_of_rows_without_copies_are_those_that_they_would_be_had_nobody_looked():
+    dataset, folding = make_dataset(), Folding(kind="stratified", folds=4, repeats=1)
+    looked = make_folds(dataset, np.arange(90), folding, selection_fraction=0.2, seed=0, copies=np.arange(90))
+    for fold, other in zip(looked, folds_of(dataset, folds=4), strict=True):
+        for part in ("train", "selection", "test"):
+            assert np.array_equal(getattr(fold, part), getattr(other, part))
+
+
 def test_by_time_a_fold_is_tested_on_what_comes_after_its_training_rows():
     dataset = make_dataset(times=True)
     found = folds_of(dataset, kind="time")

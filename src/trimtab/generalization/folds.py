@@ -11,13 +11,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.data import Dataset
+from trimtab.data.audits.clusters import join
 from trimtab.errors import InputError, nearest
 
 KINDS = ("stratified", "grouped", "stratified-grouped", "time", "leave-one-group-out")
@@ -116,7 +117,13 @@ def _check_columns(kind: str, *, has_groups: bool, has_times: bool) -> None:
 
 
 def make_folds(
-    dataset: Dataset, pool: NDArray[np.int64], folding: Folding, *, selection_fraction: float, seed: int
+    dataset: Dataset,
+    pool: NDArray[np.int64],
+    folding: Folding,
+    *,
+    selection_fraction: float,
+    seed: int,
+    copies: NDArray[np.int64] | None = None,
 ) -> list[Fold]:
     """Return the folds over some rows of a dataset: the same ones for the same arguments.
 
@@ -137,21 +144,46 @@ def make_folds(
         whole groups where there are groups, and by time the last ones.
     seed
         Of everything random.
+    copies
+        [N] the number of the cluster of each row, equal for copies: they are kept in one part, except by time and
+        where one group is left out, where times and groups alone decide.
 
     Raises
     ------
     InputError
         If there are too few rows, groups or moments.
     """
-    _check_counts(dataset, pool, folding)
+    if copies is not None and folding.kind in ("grouped", "stratified-grouped") and dataset.groups is not None:
+        dataset = replace(dataset, groups=join(dataset.groups, copies))
+    clusters = copies if folding.kind == "stratified" else None
+    divided = _one_of_each(pool, clusters)
+    _check_counts(dataset, divided, folding)
     found: list[Fold] = []
     for repeat in range(1, folding.repeats + 1):
-        for train, test in _splits(dataset, pool, folding, seed + repeat - 1):
+        for parts in _splits(dataset, divided, folding, seed + repeat - 1):
+            train, test = (_all_of(pool, rows, clusters) for rows in parts)
             number = len(found) + 1
             rng = np.random.default_rng((seed, _SELECTION, number))
-            selection = _selection(dataset, train, folding.kind, selection_fraction, rng)
+            chosen = _selection(dataset, _one_of_each(train, clusters), folding.kind, selection_fraction, rng)
+            selection = _all_of(train, chosen, clusters)
             found.append(Fold(number=number, repeat=repeat, train=train, selection=selection, test=test))
     return found
+
+
+def _one_of_each(rows: NDArray[np.int64], clusters: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return the first row of each cluster, in the order of the rows; all of them without clusters."""
+    if clusters is None:
+        return rows
+    return rows[np.sort(np.unique(clusters[rows], return_index=True)[1])]
+
+
+def _all_of(
+    rows: NDArray[np.int64], chosen: NDArray[np.int64], clusters: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """Return the rows in the clusters of the chosen ones; these themselves without clusters."""
+    if clusters is None:
+        return chosen
+    return rows[np.isin(clusters[rows], clusters[chosen])]
 
 
 def _check_counts(dataset: Dataset, pool: NDArray[np.int64], folding: Folding) -> None:

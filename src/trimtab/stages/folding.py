@@ -17,6 +17,7 @@ import numpy as np
 
 from trimtab.artifact import Artifact
 from trimtab.data import Dataset, Split
+from trimtab.data.audits import find_copies
 from trimtab.generalization.fold_files import FoldFiles, load_folds, save_folds
 from trimtab.generalization.folds import Fold, Folding, make_folds, rare_classes
 from trimtab.stages.features import features_of
@@ -45,7 +46,8 @@ def divide_into_folds(job: Job, dataset: Dataset, split: Split, folding: Folding
         folds = load_folds(job.directory.path)
     else:
         fraction = job.plan.validation_fraction or 0.15
-        folds = make_folds(dataset, pool, folding, selection_fraction=fraction, seed=job.plan.seed)
+        copies = find_copies(dataset).numbers if job.copies is None else job.copies
+        folds = make_folds(dataset, pool, folding, selection_fraction=fraction, seed=job.plan.seed, copies=copies)
         save_folds(job.directory.path, folding, folds)
     rare = rare_classes(dataset, pool, folding)
     if rare:

@@ -84,7 +84,8 @@ def hash_plan(plan: Plan) -> str:
 class Job:
     """One run: what is to be done, where it is written, when it started, and what the reader should be told.
 
-    ``purpose`` says what its directory is for, where that is something else than a run.
+    ``purpose`` says what its directory is for, where that is something else than a run; ``copies`` has the numbers of
+    the clusters of copies, [N], once they were looked for.
     """
 
     plan: Plan
@@ -99,6 +100,7 @@ class Job:
     replay: Replay | None
     command: str
     purpose: str | None = None
+    copies: NDArray[np.int64] | None = None
     warnings: list[str] = field(default_factory=list)
     training_seconds: float = 0.0
 

@@ -98,6 +98,7 @@ def divide(job: Job, dataset: Dataset) -> Split:
         copies = None
     else:
         copies = find_copies(dataset)
+        job.copies = copies.numbers
         split = make_split(
             dataset,
             validation_fraction=job.plan.validation_fraction or 0.15,
