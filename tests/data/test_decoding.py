@@ -173,7 +173,8 @@ def test_interrupt_stops_decoding_and_leaves_nothing_behind(make_folder, cache: 
     for number in range(1, 40):
         os.link(root / "a" / "large0.png", root / "a" / f"large{number}.png")
     program = (
-        "import sys\nfrom trimtab.data import open_source\n"
+        "import signal, sys\nfrom trimtab.data import open_source\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "source = open_source(sys.argv[1])\nprint('ready', flush=True)\nsource.load(image_size=8)"
     )
     process = subprocess.Popen(
