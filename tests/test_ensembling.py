@@ -228,11 +228,22 @@ def test_a_size_limit_of_the_student_gives_it_a_network_of_its_own(runs):
     from trimtab.ensembling import _student_plan
 
     plan = Plan.from_toml(runs.plain / "plan.toml")
-    limited = _student_plan(plan, runs.plain / "ensemble", {"megabytes": 0.05, "minutes": 2.0})
+    limited = _student_plan(plan, runs.plain / "ensemble", {"megabytes": 0.05, "minutes": 2.0}, trainings=3)
     assert (limited.model, limited.options, limited.megabytes) == (None, {}, 0.05)
     assert (limited.minutes, limited.steps) == (2.0, None)
-    same = _student_plan(plan, runs.plain / "ensemble", {"megabytes": None})
-    assert (same.model, same.options, same.steps) == (plan.model, plan.options, plan.steps)
+    same = _student_plan(plan, runs.plain / "ensemble", {"megabytes": None}, trainings=3)
+    assert (same.model, same.options) == (plan.model, plan.options)
+
+
+def test_a_student_is_trained_for_as_many_steps_as_all_fold_models_together_unless_told(runs):
+    from trimtab.directory import RunDirectory
+    from trimtab.ensembling import _count_trainings, _student_plan
+
+    plan, folder = Plan.from_toml(runs.plain / "plan.toml"), runs.plain / "ensemble"
+    assert (plan.steps, _count_trainings(RunDirectory(runs.plain))) == (60, 3)
+    assert _student_plan(plan, folder, {}, trainings=3).steps == 180
+    assert _student_plan(plan, folder, {"steps": 70}, trainings=3).steps == 70
+    assert _student_plan(plan, folder, {"minutes": 1.0, "steps": 70}, trainings=3).steps == 70
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def ensemble(
     started, command
         As of `trimtab.run`, for the student.
     **settings
-        Fields of `Plan` for the student, such as ``minutes``; those of the cross-validation unless given.
+        Fields of `Plan` for the student, such as ``minutes``; those of the cross-validation unless given. Minutes and
+        steps then are those of all its trainings together.
 
     Raises
     ------
@@ -122,7 +123,7 @@ def ensemble(
         made.save(folder)
         student = None
         if distill:
-            wanted = _student_plan(plan, folder, {**limits, **settings})
+            wanted = _student_plan(plan, folder, {**limits, **settings}, trainings=_count_trainings(lead))
             place = Path(out or _beside(lead.path))
             student = _distill(wanted, place, folder, console, started=started, command=command)
         home = None if student is None else RunDirectory(student.directory)
@@ -169,11 +170,16 @@ def _beside(path: Path) -> Path:
     return named.with_name(f"{named.name.removesuffix(_SUFFIX)}-student")
 
 
-def _student_plan(plan: Plan, folder: Path, settings: dict[str, Any]) -> Plan:
+def _count_trainings(directory: RunDirectory) -> int:
+    return len(json.loads((directory.data / "folds.json").read_text())["folds"])
+
+
+def _student_plan(plan: Plan, folder: Path, settings: dict[str, Any], *, trainings: int) -> Plan:
     """Return what the student's run is asked for: the plan of the folds, with a teacher.
 
     The teacher's probabilities are soft already, so labels are not smoothed besides. Under limits of its own the
-    network is chosen anew, and with it all that belongs to a network.
+    network is chosen anew, and with it all that belongs to a network. Minutes are those of all folds together, and so
+    are steps: a plan's are those of each of the ``trainings``.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     changes: dict[str, Any] = {"label_smoothing": 0.0, "teacher": str(folder.resolve())}
@@ -181,6 +187,8 @@ def _student_plan(plan: Plan, folder: Path, settings: dict[str, Any]) -> Plan:
         changes |= dict.fromkeys(_BY_NETWORK) | {"options": {}}
     if "minutes" in given:
         changes["steps"] = None
+    elif plan.steps is not None:
+        changes["steps"] = trainings * plan.steps
     return plan_to_resolve(plan.data, {**changes, **given}, plan)
 
 
@@ -204,7 +212,7 @@ def _distill(
 def ensemble_verb(options: argparse.Namespace) -> int:
     """Make an ensemble, print who is better than whom, and return the exit code: 3 when the student missed a limit."""
     names = ("members", "distill", "megabytes", "milliseconds", "out", "started", "command")
-    settings = {name: getattr(options, name) for name in ("minutes", "distill_weight", "distill_temperature")}
+    settings = {name: getattr(options, name) for name in ("minutes", "steps", "distill_weight", "distill_temperature")}
     made = ensemble(options.runs, console=Console(), **{name: getattr(options, name) for name in names}, **settings)
     _print_contest(made.contest)
     print(f"\nensemble   {made.directory / 'ensemble.json'}: {made.ensemble.model_count} models")

@@ -52,6 +52,7 @@ def _add_ensemble_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--members", type=int, metavar="N", default=5, help="rounds of selection (default 5)")
     parser.add_argument("--distill", action="store_true", help="train one student on the ensemble's probabilities")
     parser.add_argument("--minutes", type=float, metavar="X", help="of the student's run (default: of RUN-CV)")
+    parser.add_argument("--steps", type=int, metavar="N", help="of the student (default: those of all folds together)")
     parser.add_argument("--megabytes", type=float, metavar="X", help="of the student, or of all members together")
     parser.add_argument("--milliseconds", type=float, metavar="X", help="p95 of the student, or of all members in turn")
     parser.add_argument("--distill-weight", type=float, metavar="X", help="share of the vote in the student's target")
