@@ -1,15 +1,19 @@
 """What cross-validation costs beside one training, and the cost model that decides what is trained together.
 
-    python benchmarks/crossval.py                       # digits as a table by the mlp, and the cost model
+    python benchmarks/crossval.py                       # digits as a table by the mlp, the cost model, processes
     python benchmarks/crossval.py --data DIR [--rows 6000]   # also DIR/cifar10-train.parquet by the cnn
 
 Ratios: five folds (fitting the preprocessing of each, training, predicting what each is tested on) to one training of
 the same number of passes (fitting the preprocessing, training), in turn in one process on one thread, over one
-decoded data set. One training is that of `trimtab run` on its training rows, or, stricter, of one fold alone on the
-rows of that fold. Processor time, so that what else the machine does falls out.
+decoded data set. One training is that of `trimtab run` on its training rows: what a user would do instead, and what the
+bars are about. It sees more rows in a pass than a fold, so the ratio to one fold alone on its rows stands beside it.
+Processor time, so that what else the machine does falls out.
 
 The cost model: processor seconds of a step of one network and of five together, over widths and batches, beside what
 `trimtab.training.stacking` forecasts, and the constants that fit these times best.
+
+Processes: seconds by the clock of whole cross-validations of the same steps, folds beside each other in processes of
+one thread, and in turn by all threads, round by round. What else the machine does counts here: the load is kept, too.
 
 Prints tables and writes them, with command, versions and hardware, to benchmarks/results/crossval.json.
 """
@@ -17,6 +21,7 @@ Prints tables and writes them, with command, versions and hardware, to benchmark
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -26,19 +31,23 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as a run does, before torch is loaded
 
 import numpy as np
 
+import trimtab
 from trimtab.data import Dataset, Split, make_split
 from trimtab.generalization.folds import Fold, Folding, make_folds
-from trimtab.machine import describe_machine, package_versions
+from trimtab.machine import available_threads, describe_machine, package_versions
 from trimtab.models import measure_size
 from trimtab.pipeline import prepare
 from trimtab.plan import Plan
 from trimtab.planning import Facts
+from trimtab.stages import folding
 from trimtab.stages.features import features_of
+from trimtab.stages.fold_pool import count_processes
 from trimtab.stages.following import rows_of
 from trimtab.stages.job import Features
 from trimtab.storage import write_json
@@ -53,6 +62,8 @@ from trimtab.training.stepper import make_stepper, predict_probabilities, using_
 RESULTS = Path(__file__).parent / "results" / "crossval.json"
 FOLDS = 5
 WIDTHS, BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048), (16, 64, 256)
+CNN = {"channels": [16, 32, 48]}
+PROCESS_STEPS = {"digits": 400, "cifar10": 40}  # of each fold, where processes are compared
 INPUTS = 100  # of the networks of the cost model
 WARM_STEPS, TIMED_STEPS = 3, 20
 
@@ -85,21 +96,37 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="directory with cifar10-train.parquet")
     parser.add_argument("--rows", type=int, default=6000, help="of CIFAR-10 (default 6000)")
     parser.add_argument("--rounds", type=int, default=5, help="of all ways to train, in turn (default 5)")
-    parser.add_argument("--passes", type=int, default=20, help="over the rows of digits (default 20)")
-    parser.add_argument("--only", choices=["digits", "model", "cifar"], help="only this part, and write no file")
+    parser.add_argument("--passes", type=int, default=20, help="over the rows (default 20)")
+    parts = ["digits", "model", "processes", "cifar"]
+    parser.add_argument("--only", choices=parts, help="measure this part again, and leave the others in the file")
     options = parser.parse_args()
     words = ["DIR" if word == str(options.data) else word for word in sys.argv[1:]]  # a path says nothing elsewhere
-    result: dict[str, Any] = {"command": " ".join(["python benchmarks/crossval.py", *words])}
+    result = read_results() if options.only else {}
+    command = " ".join(["python benchmarks/crossval.py", *words])
     with tempfile.TemporaryDirectory() as folder:
-        if options.only in (None, "digits"):
-            result["digits"] = compare(digits(Path(folder), options.passes), options.rounds)
-        if options.only in (None, "model"):
-            result["model"] = measure_model()
-        if options.data is not None and options.only in (None, "cifar"):
-            result["cifar"] = compare(cifar(options.data, options.rows, Path(folder)), options.rounds)
-    if options.only is None:
-        write_json(RESULTS, {**result, "machine": describe_machine(), "versions": package_versions()})
-        print(f"written to {RESULTS}")
+        for name, measured in measure(options, Path(folder)).items():
+            facts = {"command": command, "machine": describe_machine(), "versions": package_versions()}
+            result[name] = {**measured, **facts}
+    write_json(RESULTS, result)
+    print(f"written to {RESULTS}")
+
+
+def read_results() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what was measured of each part that was asked for."""
+    found: dict[str, dict[str, Any]] = {}
+    if options.only in (None, "digits"):
+        found["digits"] = compare(digits(folder, options.passes), options.rounds, bar=2.0)
+    if options.only in (None, "model"):
+        found["model"] = measure_model()
+    if options.data is not None and options.only in (None, "cifar"):
+        found["cifar"] = compare(cifar(options.data, options.rows, folder, options.passes), options.rounds, bar=5.2)
+    if options.only in (None, "processes"):
+        found["processes"] = measure_processes(options, folder)
+    return found
 
 
 # ---- ratios ----
@@ -116,15 +143,19 @@ def digits(folder: Path, passes: int) -> Setup:
     return setup("mlp 64-32 on digits", plan, passes=passes)
 
 
-def cifar(directory: Path, rows: int, folder: Path) -> Setup:
+def cifar(directory: Path, rows: int, folder: Path, passes: int) -> Setup:
     """Return the first rows of CIFAR-10, decoded once, for a cnn."""
+    data = cut_cifar(directory, rows, folder)
+    plan = Plan(data=str(data), model="cnn", options=CNN, threads=1, patience=0)
+    return setup("cnn 16-32-48 on CIFAR-10", plan, passes=passes)
+
+
+def cut_cifar(directory: Path, rows: int, folder: Path) -> Path:
     from pyarrow import parquet
 
     table = parquet.read_table(directory / "cifar10-train.parquet").slice(0, rows)
     parquet.write_table(table, folder / "cifar10.parquet")
-    options = {"channels": [16, 32, 48]}
-    plan = Plan(data=str(folder / "cifar10.parquet"), model="cnn", options=options, threads=1, patience=0)
-    return setup("cnn 16-32-48 on CIFAR-10", plan, passes=3)
+    return folder / "cifar10.parquet"
 
 
 def setup(name: str, plan: Plan, *, passes: int) -> Setup:
@@ -177,7 +208,7 @@ def answer(setup: Setup, fold: Fold, features: Features, trained: Trained) -> in
     return int((answers.argmax(1) == rows.labels).sum())
 
 
-def compare(setup: Setup, rounds: int) -> dict[str, Any]:
+def compare(setup: Setup, rounds: int, *, bar: float) -> dict[str, Any]:
     """Return the times of the ways to train, in turn, with their ratios, and print them."""
     fold = setup.folds[0]
     ways: dict[str, Callable[[], Any]] = {
@@ -202,8 +233,11 @@ def compare(setup: Setup, rounds: int) -> dict[str, Any]:
     for name, times in seconds.items():
         ratio = f"   five folds take {ratios[name]['median']:.2f} of it" if name in ratios else ""
         print(f"  {name:<24}{statistics.median(times):8.2f} s of processor time{ratio}", flush=True)
+    found = ratios["one training of a run"]["median"]
+    print(f"  bar: at most {bar:g} of one training of a run, {'met' if found <= bar else 'MISSED'}")
     shown = {"name": setup.name, "passes": setup.passes, "n": rounds, "rows": len(setup.dataset)}
-    return {**shown, "options": setup.plan.options, "seconds": seconds, "five_folds_to": ratios}
+    judged = {"bar": {"of": "one training of a run", "at_most": bar, "is_met": found <= bar}}
+    return {**shown, "options": setup.plan.options, "seconds": seconds, "five_folds_to": ratios, **judged}
 
 
 def timed(way: Callable[[], Any]) -> float:
@@ -214,6 +248,48 @@ def timed(way: Callable[[], Any]) -> float:
 
 def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+# ---- processes ----
+
+
+def measure_processes(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return seconds of cross-validations in turn and beside each other, and print them."""
+    cases: dict[str, tuple[str | Path, dict[str, Any]]] = {"digits": ("digits", {"options": {"channels": [32, 64]}})}
+    if options.data is not None:
+        cases["cifar10"] = cut_cifar(options.data, options.rows, folder), {"options": CNN}
+    found = {}
+    for name, (data, network) in cases.items():
+        settings = {**network, "model": "cnn", "steps": PROCESS_STEPS[name], "minutes": 60.0, "folds": FOLDS}
+        decided = count_processes_of(data, settings, folder / f"{name}-warm")
+        seconds: dict[str, list[float]] = {"in turn": [], "beside each other": []}
+        for number in range(options.rounds):
+            for way in seconds if number % 2 == 0 else reversed(seconds):
+                processes = 1 if way == "in turn" else min(FOLDS, available_threads())
+                with patch.object(folding, "count_processes", lambda *_, n=processes, **__: n):
+                    done = trimtab.crossval(data, out=folder / f"{name}-{number}-{processes}", **settings)
+                seconds[way].append(done.seconds)
+        pairs = zip(seconds["beside each other"], seconds["in turn"], strict=True)
+        ratio = spread([beside / turn for beside, turn in pairs])
+        medians = ", ".join(f"{way} {statistics.median(values):.1f} s" for way, values in seconds.items())
+        range_ = f"{ratio['low']:.2f} to {ratio['high']:.2f}"
+        print(f"{FOLDS} folds of {name}, n = {options.rounds}: {medians}; ratio {ratio['median']:.2f} ({range_})")
+        print(f"  a cross-validation decides for {decided} at a time", flush=True)
+        found[name] = {**settings, "seconds": seconds, "ratio": ratio, "decided": decided}
+    return {**found, "n": options.rounds, "load": os.getloadavg()}
+
+
+def count_processes_of(data: str | Path, settings: dict[str, Any], out: Path) -> int:
+    """Return how many processes a cross-validation decides for; libraries and caches are warm afterwards."""
+    decided: list[int] = []
+
+    def noting(*arguments: Any, **rest: Any) -> int:
+        decided.append(count_processes(*arguments, **rest))
+        return 1
+
+    with patch.object(folding, "count_processes", noting):
+        trimtab.crossval(data, out=out, **{**settings, "steps": 2})
+    return decided[0]
 
 
 # ---- the cost model ----

@@ -1,38 +1,38 @@
 """The folds of a cross-validation, trained within the minutes over one decoded data set.
 
-Small networks are trained together where a cost model says that it pays (`trimtab.training.stacking`), others one
-after the other in this process. A finished fold is in the ledger and is not trained again.
+Small networks for tables are trained together where a cost model says that it pays (`trimtab.training.stacking`), small
+ones for pictures beside each other in processes (`trimtab.stages.fold_pool`), others one after the other in this
+process. A finished fold is in the ledger and is not trained again.
 """
 
 from __future__ import annotations
 
-import io
+import math
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trimtab.artifact import Artifact
 from trimtab.data import Dataset, Split
 from trimtab.data.audits import find_copies
 from trimtab.generalization.fold_files import FoldFiles, load_folds, save_folds
 from trimtab.generalization.folds import Fold, Folding, make_folds, rare_classes
 from trimtab.stages.features import features_of
-from trimtab.stages.following import rows_of
+from trimtab.stages.fold_pool import FoldPool, count_processes
+from trimtab.stages.fold_training import FoldClock, FoldTask, train_fold, watch_of, write_fold
 from trimtab.stages.job import Features, Job, mode_of
-from trimtab.stages.learning import recipe_of, write_history
-from trimtab.storage import write_bytes
+from trimtab.stages.learning import recipe_of
 from trimtab.training import Recipe
 from trimtab.training.distributed import threads_of_a_worker
 from trimtab.training.stacking import how_many_together
 
 if TYPE_CHECKING:
-    from trimtab.training.loop import Trained
     from trimtab.training.probe import Probe
-    from trimtab.training.watch import HistoryRow, Watch
 
 _AFTER_SECONDS, _AFTER_SHARE = 3.0, 0.15  # kept for predictions, pictures and the page, and at most of what is left
 _LIBRARIES = ("jinja2", "matplotlib.backends.backend_svg", "matplotlib.figure", "pyarrow.parquet")
@@ -61,7 +61,7 @@ def divide_into_folds(job: Job, dataset: Dataset, split: Split, folding: Folding
 
 def train_folds(job: Job, dataset: Dataset, folds: Sequence[Fold]) -> None:
     """Train a model on each fold that has none, and keep it with its answers to the fold's test rows."""
-    for name in (*_LIBRARIES, f"trimtab.training.{job.plan.engine}_steps"):
+    for name in _LIBRARIES:
         import_module(name)  # now, so that the time that is left is the time to train
     recipe = recipe_of(job)
     recipe = replace(recipe, threads=threads_of_a_worker(recipe, None))
@@ -69,129 +69,105 @@ def train_folds(job: Job, dataset: Dataset, folds: Sequence[Fold]) -> None:
     if finished:
         job.console.note(f"{len(finished)} of {len(folds)} were trained by an earlier attempt")
     waiting = [each for each in folds if each.number not in finished]
+    if not waiting:
+        return
+    first = _features(job, dataset, waiting[0])
+    processes = count_processes(str(job.plan.model), first, recipe, cores=job.plan.threads or 1, folds=len(folds))
+    if processes > 1:
+        recipe = replace(recipe, threads=max(1, recipe.threads // processes))
+        each = f"{recipe.threads} thread{'s' if recipe.threads > 1 else ''} each"
+        job.console.note(f"{processes} processes train folds beside each other, {each}")
+        _train_beside(job, dataset, recipe, waiting, processes)
+    else:
+        import_module(f"trimtab.training.{job.plan.engine}_steps")
+        _train_in_turn(job, dataset, recipe, waiting)
+
+
+def _features(job: Job, dataset: Dataset, fold: Fold) -> Features:
+    return features_of(job.plan, job.facts, dataset, fold.learned, fold.selection)
+
+
+def _train_in_turn(job: Job, dataset: Dataset, recipe: Recipe, waiting: list[Fold]) -> None:
+    """Train one fold after the other, or several together in each step where that pays."""
     while waiting:
-        first = features_of(job.plan, job.facts, dataset, waiting[0].learned, waiting[0].selection)
+        first = _features(job, dataset, waiting[0])
         counts = [len(each.learned) for each in waiting]
         count = how_many_together(str(job.plan.model), first.kwargs, recipe, counts, rows=first.training)
         group, waiting = waiting[:count], waiting[count:]
-        others = [features_of(job.plan, job.facts, dataset, each.learned, each.selection) for each in group[1:]]
-        _train_group(job, dataset, recipe, group, [first, *others], _Share(job, count / (count + len(waiting))))
-
-
-class _Share:
-    """The seconds for some folds: their part of what is left now, less what their predictions will take.
-
-    Parameters
-    ----------
-    job
-        Whose budget.
-    part
-        Of the seconds left, in (0, 1].
-    """
-
-    def __init__(self, job: Job, part: float) -> None:
-        self._job, left = job, job.seconds_left()
-        kept = min(_AFTER_SECONDS, _AFTER_SHARE * max(0.0, left))
-        self._end = job.seconds() + part * (left - kept)
-        self._predicting = 0.0
-
-    def seconds_left(self) -> float:
-        """Return the seconds until training must be over."""
-        return self._end - self._predicting - self._job.seconds()
-
-    def note(self, trial: Probe, group: Sequence[Fold]) -> None:
-        """Keep the seconds for predicting the test rows, from what validating took in the trial."""
-        if trial.validation_seconds is not None:
-            times = 2 if self._job.plan.test_time == "mirror" else 1
-            share = sum(len(each.test) for each in group) / max(1, sum(len(each.selection) for each in group))
-            self._predicting = times * share * trial.validation_seconds
+        features = [first, *(_features(job, dataset, each) for each in group[1:])]
+        end = _end_of_share(job, count / (count + len(waiting)))
+        tasks = [_task(job, recipe, each, end) for each in features]
+        if count > 1:
+            _train_group(job, dataset, group, features, tasks)
+        else:
+            entry = train_fold(
+                tasks[0], dataset, group[0], on_step=job.console.step, on_probe=partial(_note_probe, job)
+            )
+            _finish(job, group[0], entry)
 
 
 def _train_group(
-    job: Job, dataset: Dataset, recipe: Recipe, group: Sequence[Fold], features: Sequence[Features], share: _Share
+    job: Job, dataset: Dataset, group: Sequence[Fold], features: Sequence[Features], tasks: Sequence[FoldTask]
 ) -> None:
-    """Train one fold, or several together, and finish each."""
-    if len(group) > 1:
-        job.console.note(f"{len(group)} networks are trained together in each step")
-        from trimtab.training.stacked_loop import Member, train_together
+    """Train several folds together, and finish each."""
+    from trimtab.training.stacked_loop import Member, train_together
 
-        members = [Member(kwargs=f.kwargs, training=f.training, validation=f.validation) for f in features]
-        trained = train_together(members, recipe, watch=_watch(job, group, share))
-    else:
-        trained = [_train_alone(job, recipe, group[0], features[0], share)]
-    for each, one, result in zip(group, features, trained, strict=True):
-        _finish(job, dataset, recipe, each, one, result)
+    job.console.note(f"{len(group)} networks are trained together in each step")
+    members = [Member(kwargs=f.kwargs, training=f.training, validation=f.validation) for f in features]
+    watch = watch_of(tasks[0], group, on_step=job.console.step, on_probe=partial(_note_probe, job))
+    trained = train_together(members, tasks[0].recipe, watch=watch)
+    for fold, task, result in zip(group, tasks, trained, strict=True):
+        _finish(job, fold, write_fold(task, dataset, fold, result))
 
 
-def _train_alone(job: Job, recipe: Recipe, fold: Fold, features: Features, share: _Share) -> Trained:
-    from trimtab.training.loop import train
+def _train_beside(job: Job, dataset: Dataset, recipe: Recipe, waiting: Sequence[Fold], processes: int) -> None:
+    """Train the folds in processes of their own, in rounds of as many as there are."""
+    rounds = math.ceil(len(waiting) / processes)
 
+    def task_of(position: int) -> FoldTask:
+        end = _end_of_share(job, 1 / (rounds - position // processes))
+        return _task(job, recipe, _features(job, dataset, waiting[position]), end)
+
+    with FoldPool(dataset, job.directory.path, waiting, processes=processes, warn=job.warn) as pool:
+        pool.run(
+            task_of,
+            on_step=job.console.step,
+            on_probe=partial(_note_probe, job),
+            on_done=partial(_finish, job),
+        )
+
+
+def _end_of_share(job: Job, part: float) -> float:
+    """Return when some folds must be ready: after their part of what is left now, in (0, 1]."""
+    left = job.seconds_left()
+    kept = min(_AFTER_SECONDS, _AFTER_SHARE * max(0.0, left))
+    return time.monotonic() + part * (left - kept)
+
+
+def _task(job: Job, recipe: Recipe, features: Features, end: float) -> FoldTask:
     probes = job.ledger.events("probe")
-    return train(
-        str(job.plan.model),
-        features.kwargs,
-        features.training,
-        features.validation,
-        recipe,
-        watch=_watch(job, [fold], share),
-        checkpoints=FoldFiles(job.directory.path).checkpoints(fold.number),
+    plan = job.plan
+    return FoldTask(
+        directory=job.directory.path,
+        builder=str(plan.model),
+        kwargs=features.kwargs,
+        meta=features.meta | ({} if plan.test_time == "none" else {"test_time": plan.test_time}),
+        recipe=recipe,
         mode=mode_of(probes[-1]) if probes else None,
+        clock=FoldClock(started=job.started, budget_end=time.monotonic() + job.seconds_left(), end=end),
     )
 
 
-def _watch(job: Job, group: Sequence[Fold], share: _Share) -> Watch:
-    """Return what a training asks and tells; several together tell their histories at the end."""
-    from trimtab.training.watch import Watch
-
-    history: list[HistoryRow] = []
-    path = FoldFiles(job.directory.path).history(group[0].number)
-
-    def on_epoch(row: HistoryRow) -> None:
-        history.append(row)
-        write_history(history, path)
-
-    def on_probe(trial: Probe) -> None:
-        share.note(trial, group)
-        if not job.ledger.events("probe"):  # later folds compute in the same mode
-            job.ledger.append("probe", **asdict(trial))
-            job.console.note(f"{trial.mode}: {trial.reason}")
-
-    return Watch(
-        seconds_left=share.seconds_left,
-        on_step=job.console.step,
-        on_epoch=on_epoch,
-        on_probe=on_probe,
-        on_resume=lambda rows, step: history.extend(rows),
-        seconds_spent=job.seconds,
-        budget_left=job.seconds_left,
-    )
+def _note_probe(job: Job, trial: Probe) -> None:
+    if not job.ledger.events("probe"):  # later folds compute in the same mode
+        job.ledger.append("probe", **asdict(trial))
+        job.console.note(f"{trial.mode}: {trial.reason}")
 
 
-def _finish(job: Job, dataset: Dataset, recipe: Recipe, fold: Fold, features: Features, trained: Trained) -> None:
-    """Write the model of a fold and what it answers to the fold's test rows; the entry in the ledger comes last."""
-    from trimtab.training.stepper import predict_probabilities
-
-    files, plan = FoldFiles(job.directory.path), job.plan
-    meta = features.meta | ({} if plan.test_time == "none" else {"test_time": plan.test_time})
-    artifact = Artifact(builder=str(plan.model), kwargs=features.kwargs, arrays=trained.arrays, meta=meta)
-    rows = rows_of(dataset, fold.test, meta)
-    answers = predict_probabilities(artifact, rows, engine=recipe.engine, threads=recipe.threads)
-    content = io.BytesIO()
-    np.save(content, answers, allow_pickle=False)
-    write_bytes(files.probabilities(fold.number), content.getvalue())
-    write_history(trained.history, files.history(fold.number))
-    artifact.save(files.model(fold.number))
-    steps = trained.corrections[-1].total_steps
-    job.ledger.append(
-        "fold_trained",
-        number=fold.number,
-        repeat=fold.repeat,
-        seconds=round(trained.seconds, 3),
-        steps=steps,
-        mode=asdict(trained.mode),
-        weights_sha256=artifact.sha256,
-    )
-    shutil.rmtree(files.checkpoints(fold.number), ignore_errors=True)
-    right = float((answers.argmax(1) == rows.labels).mean())
-    said = f"{100 * right:.2f}% of {len(rows):,} rows right after {steps:,} steps; {trained.ending}"
+def _finish(job: Job, fold: Fold, entry: dict[str, Any]) -> None:
+    """Enter a fold whose files are written into the ledger, after which it counts as finished, and say so."""
+    right, ending = entry.pop("right"), entry.pop("ending")
+    job.ledger.append("fold_trained", **entry)
+    shutil.rmtree(FoldFiles(job.directory.path).checkpoints(fold.number), ignore_errors=True)
+    said = f"{100 * right:.2f}% of {len(fold.test):,} rows right after {entry['steps']:,} steps; {ending}"
     job.console.stage(f"fold {fold.number}", said)
