@@ -6,8 +6,9 @@
 
 DIR/cifar10-train.parquet is unpacked into a folder with a train part of so many pictures and a test part of 10,000
 others. `trimtab crossval` trains the fold models, `trimtab ensemble --distill` the student. A control is trained like
-the student, as long, from the same plan, but by the labels alone: what it gains is no merit of the teacher. All are
-compared on the 10,000 pictures with paired tests.
+the student, as long, from the same plan, but by the labels alone: what it gains is no merit of the teacher. With
+--steps there is a short control besides, for as many passes as a fold model: what it gains is the merit of the rows
+that a fold model does without. All are compared on the 10,000 pictures with paired tests.
 
 By minutes all depends on what else the machine does. With --steps each fold model is trained for so many steps, the
 student and the control for as many as the fold models together, whatever the clock says.
@@ -20,7 +21,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,37 +48,31 @@ FILE = "cifar10-train.parquet"
 TEST_ROWS = 10_000
 KEPT_AT_LEAST = 0.5  # of the ensemble's gain in accuracy
 PLENTY = 24 * 60.0  # minutes, where steps are the limit
-SINGLE, VOTE, STUDENT, CONTROL = "fold model", "ensemble", "student", "control"
+SINGLE, VOTE, STUDENT, CONTROL, SHORT = "fold model", "ensemble", "student", "control", "short control"
 
 
 def main() -> None:
     options = parse()
     unpack(options.data, options.work / "pictures", options.rows)
-    started, runs = time.monotonic(), options.work / "runs"
-    folds = cross_validate(options, runs / "pictures-cv")
+    folds = cross_validate(options, options.work / "runs" / "pictures-cv")
     minutes = {} if options.steps else {"minutes": options.student_minutes}
     made = trimtab.ensemble(folds.path, distill=True, console=Console(), **minutes)
     assert made.student is not None  # noqa: S101 - distill gives one
-    control = train_control(made.student, Plan.from_toml(folds.plan), runs / "pictures-control")
-    compared = compare(made, made.student.directory, control.directory)
+    others = train_controls(options, made.student, Plan.from_toml(folds.plan))
+    runs = {STUDENT: made.student, **others}
+    compared = compare(made, runs)
     figures = summarize(compared, accuracies_of(made))
+    directories = {SINGLE: folds} | {name: RunDirectory(run.directory) for name, run in runs.items()}
+    size = (made.ensemble.members[0].models[0] / "weights.safetensors").stat().st_size
     facts = {
         "command": " ".join(["python benchmarks/ensemble.py", *words(sys.argv[1:])]),
         "machine": describe_machine(),
         "versions": package_versions(),
-        "seconds": round(time.monotonic() - started),
+        "seconds": {name: seconds_of(directory) for name, directory in directories.items()},
+        "steps": {name: steps_of(directory) for name, directory in directories.items()},
         "rows": options.rows,
         "network": {"model": made.student.plan.model, "options": made.student.plan.options},
-        "steps": {
-            SINGLE: [event["steps"] for event in Ledger(folds.ledger).events("fold_trained")],
-            STUDENT: steps_of(made.student),
-            CONTROL: steps_of(control),
-        },
-        "megabytes": {
-            SINGLE: (made.ensemble.members[0].models[0] / "weights.safetensors").stat().st_size / 1e6,
-            STUDENT: made.student.cost.megabytes,
-            CONTROL: control.cost.megabytes,
-        },
+        "megabytes": {SINGLE: size / 1e6} | {name: run.cost.megabytes for name, run in runs.items()},
     }
     write_json(options.out, {**facts, **figures, **compared.to_dict()})
     report(compared, figures)
@@ -140,27 +134,41 @@ def cross_validate(options: argparse.Namespace, out: Path) -> RunDirectory:
     return there
 
 
-def train_control(student: trimtab.Run, folds: Plan, out: Path) -> trimtab.Run:
-    """Return a run like the student's that learns from labels alone, smoothed as those of the folds."""
+def train_controls(options: argparse.Namespace, student: trimtab.Run, folds: Plan) -> dict[str, trimtab.Run]:
+    """Return runs like the student's that learn from labels alone, smoothed as those of the folds."""
+    plan = replace(student.plan, teacher=None, label_smoothing=folds.label_smoothing)
+    lengths = {CONTROL: plan.steps}
+    if options.steps:
+        lengths[SHORT] = round(options.steps * options.folds / (options.folds - 1))
+    home = options.work / "runs"
+    return {
+        name: train_once(replace(plan, steps=steps), home / name.replace(" ", "-")) for name, steps in lengths.items()
+    }
+
+
+def train_once(plan: Plan, out: Path) -> trimtab.Run:
     if RunDirectory(out).is_finished:
         return trimtab.open_run(out)
-    plan = replace(student.plan, teacher=None, label_smoothing=folds.label_smoothing)
     return trimtab.run(plan.data, plan, out=out, console=Console())
 
 
-def steps_of(run: trimtab.Run) -> int:
-    trained = Ledger(RunDirectory(run.directory).ledger).events("trained")[-1]
-    return int(trained["corrections"][-1]["total_steps"])
+def seconds_of(directory: RunDirectory) -> int:
+    """Return the seconds by the clock, earlier attempts included; those of all fold models are one number."""
+    return round(Ledger(directory.ledger).events("finished")[-1]["seconds"])
 
 
-def compare(made: Ensembled, student: Path, control: Path) -> ManyCompared:
+def steps_of(directory: RunDirectory) -> int | list[int]:
+    """Return the steps of a run, or of each fold model."""
+    ledger = Ledger(directory.ledger)
+    if folds := ledger.events("fold_trained"):
+        return [event["steps"] for event in folds]
+    return int(ledger.events("trained")[-1]["corrections"][-1]["total_steps"])
+
+
+def compare(made: Ensembled, runs: dict[str, trimtab.Run]) -> ManyCompared:
     """Return all pairs on the test pictures."""
-    files = {
-        SINGLE: made.directory / "fold_model.csv",
-        VOTE: made.directory / "predictions.csv",
-        STUDENT: student / "evaluation" / "predictions.csv",
-        CONTROL: control / "evaluation" / "predictions.csv",
-    }
+    files = {SINGLE: made.directory / "fold_model.csv", VOTE: made.directory / "predictions.csv"}
+    files |= {name: run.directory / "evaluation" / "predictions.csv" for name, run in runs.items()}
     answers = read_aligned(list(files.values()))
     probabilities = {name: each.probabilities for name, each in zip(files, answers, strict=True)}
     return compare_many(answers[0].labels, probabilities)
@@ -181,7 +189,8 @@ def summarize(compared: ManyCompared, singles: list[float]) -> dict[str, Any]:
     """Return the shares of the ensemble's gain that are kept, over the first fold model and over the mean of all."""
     pairs = {pair.names: pair.metrics["accuracy"] for pair in compared.pairs}
     gain, mean = pairs[SINGLE, VOTE], float(np.mean(singles))
-    kept = {name: pairs[SINGLE, name].difference / gain.difference for name in (STUDENT, CONTROL)}
+    names = [b for a, b in pairs if a == SINGLE and b != VOTE]
+    kept = {name: pairs[SINGLE, name].difference / gain.difference for name in names}
     of_mean = {name: (pairs[SINGLE, name].value_b - mean) / (gain.value_b - mean) for name in kept}
     is_met = gain.is_significant and gain.is_better and min(kept[STUDENT], of_mean[STUDENT]) >= KEPT_AT_LEAST
     return {"fold_models": singles, "kept": kept, "kept_over_mean": of_mean, "is_met": is_met}
@@ -192,8 +201,8 @@ def report(compared: ManyCompared, figures: dict[str, Any]) -> None:
         print(f"\n{compared.to_table(metric)}")
     shown = ", ".join(f"{value:.4f}" for value in figures["fold_models"])
     print(f"\naccuracy of each fold model: {shown}")
-    for name in (STUDENT, CONTROL):
-        kept, of_mean = figures["kept"][name], figures["kept_over_mean"][name]
+    for name, kept in figures["kept"].items():
+        of_mean = figures["kept_over_mean"][name]
         print(f"of the ensemble's gain the {name} keeps {kept:.2f}; over the mean of the fold models {of_mean:.2f}")
     print(f"bar (gain shown, student keeps {KEPT_AT_LEAST:g} of both): {'met' if figures['is_met'] else 'MISSED'}")
 
