@@ -32,6 +32,11 @@ def has_bfloat16() -> bool:
     return any(flag in _cpuinfo("flags").split() for flag in ("avx512_bf16", "amx_bf16"))
 
 
+def has_matrix_units() -> bool:
+    """Return whether the processor has units that multiply matrices of bfloat16 (AMX)."""
+    return "amx_bf16" in _cpuinfo("flags").split()
+
+
 def describe_machine() -> dict[str, str | int]:
     """Return processor, threads, system and Python version, for reports."""
     return {

@@ -347,7 +347,7 @@ def prepare(request: Plan, *, time: str | None = None) -> tuple[Source, Facts, P
         The opened source, the facts about it, the resolved plan, and the reason of each decision by field name.
     """
     from trimtab.data import open_source
-    from trimtab.machine import available_threads, has_bfloat16
+    from trimtab.machine import available_threads, has_bfloat16, has_matrix_units
     from trimtab.planning import Facts, resolve
 
     source = open_source(
@@ -363,6 +363,7 @@ def prepare(request: Plan, *, time: str | None = None) -> tuple[Source, Facts, P
         channels=source.channels or 0,
         threads=available_threads(),
         has_bfloat16=has_bfloat16(),
+        has_matrix_units=has_matrix_units(),
         has_torch=find_spec("torch") is not None,
     )
     return source, facts, *resolve(request, facts)

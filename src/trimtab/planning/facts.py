@@ -25,6 +25,8 @@ class Facts:
         Processor threads that this process may use.
     has_bfloat16
         Whether the processor multiplies bfloat16 in hardware.
+    has_matrix_units
+        Whether it has units that multiply matrices of bfloat16.
     has_torch
         Whether torch is installed.
     """
@@ -38,4 +40,5 @@ class Facts:
     channels: int = 0
     threads: int = 1
     has_bfloat16: bool = False
+    has_matrix_units: bool = False
     has_torch: bool = True

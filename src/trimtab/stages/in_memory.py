@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trimtab.artifact import Artifact
 from trimtab.data import Dataset, resize_image
-from trimtab.machine import available_threads, has_bfloat16
+from trimtab.machine import available_threads, has_bfloat16, has_matrix_units
 from trimtab.plan import Plan
 from trimtab.planning import Facts, resolve
 from trimtab.stages.features import features_of
@@ -124,6 +124,7 @@ def _facts_of(dataset: Dataset, request: Plan) -> Facts:
         channels=channels,
         threads=request.threads or available_threads(),
         has_bfloat16=request.engine != "numpy" and has_bfloat16(),
+        has_matrix_units=has_matrix_units(),
         has_torch=find_spec("torch") is not None,
     )
 

@@ -20,6 +20,7 @@ import numpy as np
 from trimtab.errors import TrainingError
 from trimtab.training.averages import Averaged
 from trimtab.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from trimtab.training.memory import keeping_memory
 from trimtab.training.mode import Mode
 from trimtab.training.pace import Pace, follows_the_clock
 from trimtab.training.probe import Probe, probe
@@ -103,7 +104,7 @@ def train(
     ModuleNotFoundError
         If the recipe's engine is not installed.
     """
-    with using_threads(recipe.engine, recipe.threads):
+    with using_threads(recipe.engine, recipe.threads), keeping_memory():
         stepper = make_stepper(builder, kwargs, training, recipe)
         return run_stepper(
             stepper,

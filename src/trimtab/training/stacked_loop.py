@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trimtab.errors import TrainingError
 from trimtab.training.loop import Trained
+from trimtab.training.memory import keeping_memory
 from trimtab.training.mode import Mode
 from trimtab.training.pace import Pace
 from trimtab.training.probe import Probe
@@ -77,7 +78,7 @@ def train_together(members: Sequence[Member], recipe: Recipe, *, watch: Watch | 
     TrainingError
         If one of them had no finite loss at any validation.
     """
-    with using_threads(recipe.engine, recipe.threads):
+    with using_threads(recipe.engine, recipe.threads), keeping_memory():
         network: Together = import_module(f"trimtab.training.{recipe.engine}_stacked").make_stacked(members, recipe)
         return _Loop(network, members, recipe, watch or Watch()).run()
 

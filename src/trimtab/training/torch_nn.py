@@ -1,4 +1,4 @@
-"""The ``nn`` namespace of torch: torch.nn's own layers and the twins that it lacks.
+"""The ``nn`` namespace of torch: torch.nn's own layers, one made faster, and the twins that it lacks.
 
 Shapes: B batch, C channels, H W height and width, T tokens.
 """
@@ -12,7 +12,6 @@ from torch.nn import (
     AdaptiveAvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
-    Conv2d,
     Dropout,
     Flatten,
     LayerNorm,
@@ -24,6 +23,7 @@ from torch.nn import (
 )
 
 from trimtab.numpy_nn.attention import POSITION_SPREAD
+from trimtab.training.torch_convolution import Conv2d
 
 __all__ = [
     "GELU",

@@ -9,6 +9,7 @@ from trimtab.training.distributed import channel
 from trimtab.training.distributed.share import Share
 from trimtab.training.distributed.team import Team
 from trimtab.training.distributed.worker import threads_of_a_worker
+from trimtab.training.memory import keeping_memory
 from trimtab.training.mode import Mode
 from trimtab.training.recipe import Recipe
 from trimtab.training.rows import Rows
@@ -36,7 +37,7 @@ def follow(
     WorkerLost
         If rank 0, or another worker, does not answer.
     """
-    with using_threads("torch", threads_of_a_worker(recipe, team.worker)):
+    with using_threads("torch", threads_of_a_worker(recipe, team.worker)), keeping_memory():
         first = Share(builder, kwargs, training, recipe, is_sharded=is_sharded)
         _obey(first, {"validation": validation, "training": training})
 

@@ -21,6 +21,7 @@ from trimtab.training.distributed.share import Share
 from trimtab.training.distributed.team import Team
 from trimtab.training.distributed.worker import threads_of_a_worker
 from trimtab.training.loop import Trained, run_stepper
+from trimtab.training.memory import keeping_memory
 from trimtab.training.mode import Mode
 from trimtab.training.recipe import Recipe
 from trimtab.training.rows import Rows
@@ -60,7 +61,7 @@ def train_together(
     TrainingError
         As `train` does.
     """
-    with using_threads("torch", threads_of_a_worker(recipe, team.worker)):
+    with using_threads("torch", threads_of_a_worker(recipe, team.worker)), keeping_memory():
         _end_at_once_when_told()
         share = Share(builder, kwargs, training, recipe, is_sharded=is_sharded)
         stepper = LeadStepper(share, {"validation": validation, "training": training})
