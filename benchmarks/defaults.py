@@ -35,6 +35,7 @@ from trimtab.storage import write_json
 
 RESULTS = Path(__file__).parent / "results" / "defaults.json"
 VALIDATED = {"validation_fraction": 0.2, "test_fraction": 0.02, "threads": 1}
+RESNET = {"stem": "whitening"}
 OF_PICTURES = {
     "optimizer": ["adamw", "muon", "sgd"],
     "learning_rate": ["/2", "*2"],
@@ -92,10 +93,20 @@ JOBS = (
     Job(
         name="resnet on CIFAR-10",
         file="cifar10-train.parquet",
-        settings={"model": "resnet", "options": {"channels": [24, 96, 96], "stem": "whitening"}},
-        passes=3,
+        settings={"model": "resnet", "options": RESNET | {"channels": [24, 96, 96], "depth": 3}},
+        passes=12,
         seeds=2,
-        variations=OF_PICTURES,
+        variations={
+            "options": [RESNET | {"channels": [28, 112, 112], "depth": 2}],  # as many multiplications
+            "optimizer": ["adamw"],
+            "learning_rate": ["/2", "*2"],
+            "batch_size": ["/2", "*2"],
+            "weight_decay": [0.0005, "*2.5"],
+            "label_smoothing": [0.1],
+            "dropout": [0.1],
+            "augment": ["none", "strong"],
+            "cutmix": [1.0],
+        },
     ),
     Job(
         name="mlp on adult",

@@ -96,6 +96,14 @@ def test_more_minutes_give_a_wider_network():
     assert width(1) < width(3) < width(10) < width(60)
 
 
+def test_branches_and_matrix_units_are_used_where_there_are_passes_enough():
+    many = dataclasses.replace(PHOTOS, rows=40_000, side=32, is_one_size=True, has_bfloat16=True)
+    able = dataclasses.replace(many, has_matrix_units=True)
+    few, enough = (resolve(plan(minutes=10), facts)[0].options for facts in (many, able))
+    assert "depth" not in few
+    assert enough["depth"] == 3
+
+
 def test_numpy_trains_the_network_that_it_is_fast_at():
     assert resolve(plan(engine="numpy", image_size=32), PHOTOS)[0].model == "cnn"
 
@@ -233,7 +241,7 @@ def test_mirror_images_are_predicted_where_training_showed_them_and_the_limit_al
             "such as resnet with depth 3; leave it out or change the model.",
         ),
         (
-            {"model": "resnet", "stochastic_depth": 0.1},
+            {"model": "resnet", "options": {"channels": [8, 32]}, "stochastic_depth": 0.1},
             "stochastic_depth is 0.1 with depth 2; expected branches to skip; set depth to 3.",
         ),
     ],

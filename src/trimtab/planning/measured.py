@@ -16,7 +16,7 @@ MUON_ROWS = 512
 LEARNING_RATES: Mapping[str, float] = MappingProxyType({"adamw": 0.003, "muon": 0.04, "sgd": 0.05})
 """Peaks of the schedule for pictures, by optimizer."""
 
-WEIGHT_DECAYS: Mapping[str, float] = MappingProxyType({"adamw": 0.05, "muon": 0.0005, "sgd": 0.0005})
+WEIGHT_DECAYS: Mapping[str, float] = MappingProxyType({"adamw": 0.05, "muon": 0.2, "sgd": 0.0005})
 """Decoupled, for pictures, by optimizer."""
 
 _PICTURES = {"optimizer": "adamw", "label_smoothing": 0.05, "schedule": "one-cycle", "augment": "light"}

@@ -22,7 +22,7 @@ _LATENCY_MACS = 30e9  # per second on one thread in the delivered model, cautiou
 _CERTAIN = 0.5  # share of a limit below which an estimate leaves no doubt
 _LATENCY_SECONDS = 0.0005  # reading one picture and calling the model
 _PASSES_LEAST, _PASSES_MOST, _VIEWS = 6, 40, 200_000  # see `_passes_wanted`
-_WIDE, _PASSES_WIDE = 64, 12  # wider first stages want more passes before they pay
+_WIDE, _PASSES_LARGE = 64, 12  # wider first stages and deeper stages want more passes before they pay
 _WHITENED = 64  # pixels a side up to which the first layer works at full resolution
 _SIDES = (32, 48, 64, 96, 128)
 
@@ -73,7 +73,9 @@ def _candidates(plan: Plan, facts: Facts, size: int) -> Iterator[Network]:
         widest = 48 if facts.rows < 5_000 else 64 if facts.rows < 20_000 else 128
         for width in (128, 96, 64, 48, 40, 32, 24, 16, 12, 8):
             if width <= widest:
-                yield "resnet", {"channels": _stages(width, size), "stem": _stem(size)}
+                options = {"channels": _stages(width, size), "stem": _stem(size)}
+                yield "resnet", options | {"depth": 3}
+                yield "resnet", options
     widest = 32 if facts.rows < 50_000 else 48
     for width in (48, 32, 24, 16, 12, 8):
         if width <= widest:
@@ -121,7 +123,8 @@ def _passes(plan: Plan, facts: Facts, name: str, macs: int, minutes: float) -> f
 
 def _passes_wanted(facts: Facts, name: str, options: Mapping[str, Any]) -> float:
     """Return how often a network should see each picture: about `_VIEWS` views in all, within bounds."""
-    least = _PASSES_WIDE if name == "resnet" and options["channels"][0] > _WIDE else _PASSES_LEAST
+    is_large = name == "resnet" and (options["channels"][0] > _WIDE or "depth" in options)
+    least = _PASSES_LARGE if is_large else _PASSES_LEAST
     return max(least, min(_PASSES_MOST, _VIEWS / facts.rows))
 
 
