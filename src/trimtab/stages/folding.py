@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from trimtab.stages.features import features_of
 from trimtab.stages.following import rows_of
 from trimtab.stages.job import Features, Job, mode_of
 from trimtab.stages.learning import recipe_of, write_history
+from trimtab.stages.reserve import Load, slowness
 from trimtab.storage import write_bytes
 from trimtab.training import Recipe
 from trimtab.training.distributed import threads_of_a_worker
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from trimtab.training.probe import Probe
     from trimtab.training.watch import HistoryRow, Watch
 
-_AFTER_SECONDS, _AFTER_SHARE = 3.0, 0.15  # kept for predictions, pictures and the page, and at most of what is left
+_AFTER_SECONDS = 1.4  # figures, pictures, page: five times what 1,800 rows took on the known machine of `reserve`
+_MARGIN, _AFTER_SHARE = 1.5, 1 / 3  # what is kept for that, and at most of what is left
 _LIBRARIES = ("jinja2", "matplotlib.backends.backend_svg", "matplotlib.figure", "pyarrow.parquet")
 
 
@@ -61,8 +63,10 @@ def divide_into_folds(job: Job, dataset: Dataset, split: Split, folding: Folding
 
 def train_folds(job: Job, dataset: Dataset, folds: Sequence[Fold]) -> None:
     """Train a model on each fold that has none, and keep it with its answers to the fold's test rows."""
-    for name in (*_LIBRARIES, f"trimtab.training.{job.plan.engine}_steps"):
-        import_module(name)  # now, so that the time that is left is the time to train
+    with Load.measured(threads=job.plan.threads or 1) as load:
+        for name in (*_LIBRARIES, f"trimtab.training.{job.plan.engine}_steps"):
+            import_module(name)  # now, so that the time that is left is the time to train
+        after = _MARGIN * _AFTER_SECONDS * slowness()
     recipe = recipe_of(job)
     recipe = replace(recipe, threads=threads_of_a_worker(recipe, None))
     finished = {event["number"] for event in job.ledger.events("fold_trained")}
@@ -74,12 +78,15 @@ def train_folds(job: Job, dataset: Dataset, folds: Sequence[Fold]) -> None:
         counts = [len(each.learned) for each in waiting]
         count = how_many_together(str(job.plan.model), first.kwargs, recipe, counts, rows=first.training)
         group, waiting = waiting[:count], waiting[count:]
+        share = FoldShare(job, count / (count + len(waiting)), lambda: after * load.contention())
         others = [features_of(job.plan, job.facts, dataset, each.learned, each.selection) for each in group[1:]]
-        _train_group(job, dataset, recipe, group, [first, *others], _Share(job, count / (count + len(waiting))))
+        _train_group(job, dataset, recipe, group, [first, *others], share)
 
 
-class _Share:
+class FoldShare:
     """The seconds for some folds: their part of what is left now, less what their predictions will take.
+
+    What is kept for the end of the whole follows what other processes do meanwhile.
 
     Parameters
     ----------
@@ -87,17 +94,19 @@ class _Share:
         Whose budget.
     part
         Of the seconds left, in (0, 1].
+    after
+        Gives the seconds that will be needed when all folds are trained; at most a third of those left are kept.
     """
 
-    def __init__(self, job: Job, part: float) -> None:
-        self._job, left = job, job.seconds_left()
-        kept = min(_AFTER_SECONDS, _AFTER_SHARE * max(0.0, left))
-        self._end = job.seconds() + part * (left - kept)
+    def __init__(self, job: Job, part: float, after: Callable[[], float]) -> None:
+        self._job, self._part, self._after = job, part, after
+        self._started, self._left = job.seconds(), job.seconds_left()
         self._predicting = 0.0
 
     def seconds_left(self) -> float:
         """Return the seconds until training must be over."""
-        return self._end - self._predicting - self._job.seconds()
+        kept = min(self._after(), _AFTER_SHARE * max(0.0, self._left))
+        return self._started + self._part * (self._left - kept) - self._predicting - self._job.seconds()
 
     def note(self, trial: Probe, group: Sequence[Fold]) -> None:
         """Keep the seconds for predicting the test rows, from what validating took in the trial."""
@@ -108,7 +117,7 @@ class _Share:
 
 
 def _train_group(
-    job: Job, dataset: Dataset, recipe: Recipe, group: Sequence[Fold], features: Sequence[Features], share: _Share
+    job: Job, dataset: Dataset, recipe: Recipe, group: Sequence[Fold], features: Sequence[Features], share: FoldShare
 ) -> None:
     """Train one fold, or several together, and finish each."""
     if len(group) > 1:
@@ -123,7 +132,7 @@ def _train_group(
         _finish(job, dataset, recipe, each, one, result)
 
 
-def _train_alone(job: Job, recipe: Recipe, fold: Fold, features: Features, share: _Share) -> Trained:
+def _train_alone(job: Job, recipe: Recipe, fold: Fold, features: Features, share: FoldShare) -> Trained:
     from trimtab.training.loop import train
 
     probes = job.ledger.events("probe")
@@ -139,7 +148,7 @@ def _train_alone(job: Job, recipe: Recipe, fold: Fold, features: Features, share
     )
 
 
-def _watch(job: Job, group: Sequence[Fold], share: _Share) -> Watch:
+def _watch(job: Job, group: Sequence[Fold], share: FoldShare) -> Watch:
     """Return what a training asks and tells; several together tell their histories at the end."""
     from trimtab.training.watch import Watch
 

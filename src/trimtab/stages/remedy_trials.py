@@ -26,7 +26,7 @@ from trimtab.stages.page import read_history
 from trimtab.stages.trying import OVERFIT_SHARE, UNDERFIT_SHARE, setup_with
 from trimtab.training.order import steps_per_epoch
 
-_MOST_SEEDS, _LEAST_SEEDS = 5, 2
+_MOST_SEEDS, _USUAL_SEEDS, _LEAST_SEEDS = 5, 3, 2  # two tell little about how much seeds matter
 _LEAST_TRAININGS = 4  # with each seed: the baseline and three remedies
 _RISEN = 1.05  # times its lowest value, the validation loss in the end
 _NUMPY_SHARE = 0.5  # of the seconds by PyTorch that a small network for tables takes, at most
@@ -238,7 +238,7 @@ def _run_baselines(bench: Bench, queue: Sequence[Remedy]) -> bool:
 
 
 def how_many_seeds(training_seconds: float, seconds: float, work: float) -> int:
-    """Return the most seeds that leave time for all remedies, or two when there is time for some, or none.
+    """Return the most seeds that leave time for all remedies, three or two when there is time for some, or none.
 
     Half of the remedies are expected to be given up after the first seed, with which the baseline is trained already.
 
@@ -249,10 +249,13 @@ def how_many_seeds(training_seconds: float, seconds: float, work: float) -> int:
     work
         Of all remedies with one seed, in trainings.
     """
-    for count in range(_MOST_SEEDS, _LEAST_SEEDS, -1):
+    for count in range(_MOST_SEEDS, _USUAL_SEEDS, -1):
         if (count - 1 + work * (1 + count) / 2) * training_seconds <= seconds:
             return count
-    return _LEAST_SEEDS if (_LEAST_TRAININGS * _LEAST_SEEDS - 1) * training_seconds <= seconds else 0
+    for count in (_USUAL_SEEDS, _LEAST_SEEDS):
+        if (_LEAST_TRAININGS * count - 1) * training_seconds <= seconds:
+            return count
+    return 0
 
 
 def _gains(each: Concluded) -> str:
