@@ -73,6 +73,7 @@ def _write(folder: Path, head: list[str], rows: list[list[str]]) -> str:
 
 
 GREEDY = {"dropout": 0.0, "weight_decay": 0.0, "learning_rate": 0.01, "patience": 0, "epochs_at_most": 40}
+HELD_OUT = {"validation_fraction": 0.6, "test_fraction": 0.2}  # few rows to learn by heart, many to judge by
 JOBS = (
     Job(name="digits", make=lambda seed, folder, data: "digits", settings={}),
     Job(name="noisy table, 5 minutes", make=noisy, settings={"target": "label", "minutes": 5.0}),
@@ -80,6 +81,11 @@ JOBS = (
         name="noisy table, greedy by hand",
         make=noisy,
         settings={"target": "label", "minutes": 5.0, "options": {"hidden": [96, 48]}, **GREEDY},
+    ),
+    Job(
+        name="noisy table, learned by heart",
+        make=noisy,
+        settings={"target": "label", "minutes": 5.0, "options": {"hidden": [96, 48]}, **GREEDY, **HELD_OUT},
     ),
     Job(name="adult, 2,000 rows", make=adult, settings={"target": "income"}),
     Job(name="adult, 2,000 rows, 5 minutes", make=adult, settings={"target": "income", "minutes": 5.0}),
