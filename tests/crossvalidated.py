@@ -11,8 +11,8 @@ from pyarrow import parquet
 from trimtab.artifact import Artifact
 from trimtab.data import Dataset, Split, TableEncoder, make_split
 from trimtab.ledger import Ledger
-from trimtab.pipeline import plan_text, prepare
-from trimtab.plan import Plan
+from trimtab.pipeline import prepare
+from trimtab.plan import Plan, plan_text
 from trimtab.planning import model_kwargs
 from trimtab.stages.following import rows_of
 from trimtab.stages.learning import recipe_of

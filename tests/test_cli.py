@@ -414,3 +414,19 @@ def test_the_smoke_run_works(capsys, cache):
     assert main(["check"]) == 0
     assert "smoke run  works" in capsys.readouterr().out
     assert not list(cache.glob("check-*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ensemble", "runs/x-cv", "--distill"], "interrupted; the same command goes on from what is there."),
+        (["ensemble", "runs/x-cv"], "interrupted."),
+    ],
+)
+def test_an_interrupt_says_whether_the_same_command_goes_on(arguments, said, monkeypatch, capsys):
+    def interrupt(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trimtab.ensembling.ensemble_verb", interrupt)
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == f"trimtab: {said}\n"

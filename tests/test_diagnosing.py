@@ -187,3 +187,16 @@ def test_data_that_changed_are_refused(tmp_path, capsys):
         f"the data at {data} changed since {run.directory} was made; expected the same content"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.slow
+def test_pictures_that_torch_trained_too_short_are_found_to_be_underfit(tmp_path):
+    settings = {"options": {"channels": [8, 16]}, "steps": 40, "minutes": 5, "threads": 1}
+    run = trimtab.run("digits", engine="torch", out=tmp_path / "run", **settings)
+    found = trimtab.diagnose(run.directory, minutes=10, seeds=2)
+    underfit = of(found, "UNDERFIT")
+    assert underfit.state == "found"
+    assert "twice the steps" in [trial.remedy for trial in underfit.trials if trial.has_helped]
+    assert Plan.from_toml(found.directory / "underfit.toml").engine == "torch"
+    assert of(found, "NO_SIGNAL").state == "not found"
+    assert (found.directory / "curves.svg").exists()

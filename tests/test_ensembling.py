@@ -15,10 +15,13 @@ from trimtab.artifact import Artifact
 from trimtab.cli import main
 from trimtab.console import Console
 from trimtab.data import Split, open_source
+from trimtab.ensembling import _print_contest
 from trimtab.errors import InputError, IntegrityError
+from trimtab.evaluation import compare_many
 from trimtab.generalization.ensembles import Ensemble
 from trimtab.ledger import Ledger
 from trimtab.plan import Plan
+from trimtab.stages.comparing import Contest
 from trimtab.stages.teaching import reader_of
 
 SMALL = {"steps": 60, "learning_rate": 0.01, "options": {"hidden": [16]}}
@@ -300,3 +303,21 @@ def test_the_terminal_shows_the_student(runs, capsys):
     assert f"student    {out}: accuracy " in text
     assert "3 models answered 124 training rows" in text
     assert Plan.from_toml(out / "plan.toml").distill_weight == 0.5
+
+
+def test_folds_by_time_are_refused_in_a_sentence(runs):
+    path = runs.plain / "data" / "folds.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "time"}))
+    with pytest.raises(InputError) as refused:
+        trimtab.ensemble(runs.plain)
+    assert str(refused.value) == (
+        f"the folds of {runs.plain} are by time, and their models learned from ever more rows; expected folds whose "
+        "models can vote as equals; run `trimtab crossval` without --time, or take the model of the last fold."
+    )
+
+
+def test_equal_verdicts_are_said_once(capsys):
+    labels, same = np.arange(40) % 2, np.full((40, 2), 0.5)
+    compared = compare_many(labels, dict.fromkeys(("fold model", "ensemble", "student"), same))
+    _print_contest(Contest(compared=compared, rows=40, look=1, others=(), warnings=()))
+    assert capsys.readouterr().out.count("No difference in accuracy was seen") == 1

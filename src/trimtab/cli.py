@@ -92,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         goes_on = options.act in [verbs.VERBS[name].act for name in ("run", "train", "crossval")]
+        goes_on = goes_on or getattr(options, "distill", False)  # the student is a run
         return _fail("interrupted" + ("; the same command goes on from what is there." if goes_on else "."), 130)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").split(".")[0])

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.console import Console
 from trimtab.directory import claim
-from trimtab.pipeline import leaving_nothing, plan_text, prepare
-from trimtab.plan import Plan
+from trimtab.pipeline import leaving_nothing, prepare
+from trimtab.plan import Plan, plan_text
 from trimtab.request import plan_to_resolve
 
 if TYPE_CHECKING:

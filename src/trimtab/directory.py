@@ -17,7 +17,7 @@ from pathlib import Path
 
 from trimtab.errors import InputError, OutputError, TrimtabError, nearest
 from trimtab.ledger import Ledger
-from trimtab.plan import Plan
+from trimtab.plan import Plan, hash_plan
 from trimtab.storage import write_text
 
 _LOCK = ".lock"
@@ -250,12 +250,20 @@ def _can_be_resumed(directory: RunDirectory, plan: Plan, origin: _Origin) -> boo
     if not directory.plan.exists():  # empty, or left by a process killed between two instructions
         return all(entry.name == _LOCK or entry.suffix == ".tmp" for entry in directory.path.iterdir())
     try:
-        if directory.is_finished or Plan.from_toml(directory.plan) != plan:
+        ledger = Ledger(directory.ledger)
+        if directory.is_finished or not _is_plan_of(directory, ledger, plan):
             return False
-        started = Ledger(directory.ledger).events("started")
+        started = ledger.events("started")
     except TrimtabError:
         return False
     return not started or (started[-1].get("replay_of"), started[-1].get("purpose")) == origin
+
+
+def _is_plan_of(directory: RunDirectory, ledger: Ledger, plan: Plan) -> bool:
+    """Return whether this is the plan in a directory, or the one that was there before the run changed it itself."""
+    there = Plan.from_toml(directory.plan)
+    changes = [(event["plan_sha256_before"], event["plan_sha256"]) for event in ledger.events("remedies")]
+    return there == plan or (hash_plan(plan), hash_plan(there)) in changes
 
 
 def _seconds_spent(directory: RunDirectory, ledger: Ledger, counted_until: float | None) -> float:

@@ -236,8 +236,8 @@ def _print_contest(contest: Contest) -> None:
     for metric in ("accuracy", "log_loss"):
         print(f"\n{found.to_table(metric)}")
     print()
-    for pair, p_value in zip(found.pairs, found.adjusted["accuracy"], strict=True):
-        print(pair.verdict(p_value))
+    pairs = zip(found.pairs, found.adjusted["accuracy"], strict=True)
+    print("\n".join(dict.fromkeys(pair.verdict(p_value) for pair, p_value in pairs)))  # equal sentences once
     if contest.kept_share is not None:
         print(f"The student keeps {100 * contest.kept_share:.0f}% of what the ensemble gained in accuracy.")
 

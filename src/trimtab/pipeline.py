@@ -22,7 +22,7 @@ from trimtab.budget import Cost, Verdict
 from trimtab.console import Console
 from trimtab.directory import claim
 from trimtab.errors import InputError, TrimtabError
-from trimtab.plan import Plan
+from trimtab.plan import Plan, plan_text
 from trimtab.request import read_request
 
 if TYPE_CHECKING:
@@ -264,7 +264,9 @@ def _open_job(
                 "look into the directory, or leave --resume out to start anew",
             )
         from trimtab.stages.job import Job
+        from trimtab.stages.remedying import take_up
 
+        resolved, reasons = take_up(claimed.directory, claimed.ledger, resolved, reasons)
         yield Job(
             plan=resolved,
             reasons=reasons,
@@ -284,6 +286,7 @@ def _run_stages(job: Job) -> Run:
     from trimtab import stages
 
     dataset, split, features, artifact = _learn(job)
+    features, artifact = stages.remedy(job, dataset, split, features, artifact)
     calibrated = stages.calibrate(job, dataset, artifact, features)
     candidates = stages.export_candidates(job, dataset, calibrated, features)
     delivered = stages.choose(job, dataset, candidates, features)
@@ -367,9 +370,3 @@ def prepare(request: Plan, *, time: str | None = None) -> tuple[Source, Facts, P
         has_torch=find_spec("torch") is not None,
     )
     return source, facts, *resolve(request, facts)
-
-
-def plan_text(plan: Plan, reasons: dict[str, str]) -> str:
-    """Return the TOML of a resolved plan with a heading that says how to use it."""
-    heading = "# A trimtab plan: everything a run does, resolved. `trimtab run plan.toml` carries it out.\n\n"
-    return heading + plan.to_toml(reasons)

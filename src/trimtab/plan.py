@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from trimtab.budget import Budget
 from trimtab.errors import InputError, nearest
+from trimtab.storage import sha256_bytes
 
 _SECTIONS = {
     "data": "what is learned from",
@@ -78,6 +79,7 @@ class Plan:
     cutmix: float | None = _setting("training", "alpha of pasting a part of one picture into another; 0 off")
     precision: str | None = _setting("training", "float32 or bfloat16 (a probe may turn the latter down)")
     patience: int | None = _setting("training", "validations without progress before the end is brought forward")
+    remedies: bool | None = _setting("training", "try changes where training left time, and take one shown to help")
     teacher: str | None = _setting("training", "folder of an ensemble whose probabilities are learned, too")
     distill_weight: float = _setting("training", "share of the target that is the teacher's, where there is one", 0.7)
     distill_temperature: float = _setting("training", "of the teacher's probabilities; above 1 evens them out", 1.0)
@@ -131,6 +133,17 @@ class Plan:
                 "correct the file",
             )
         return cls(**values)
+
+
+def plan_text(plan: Plan, reasons: Mapping[str, str]) -> str:
+    """Return the TOML of a resolved plan with a heading that says how to use it."""
+    heading = "# A trimtab plan: everything a run does, resolved. `trimtab run plan.toml` carries it out.\n\n"
+    return heading + plan.to_toml(reasons)
+
+
+def hash_plan(plan: Plan) -> str:
+    """Return a hash that is equal for equal plans."""
+    return sha256_bytes(plan.to_toml().encode())
 
 
 def check_types(settings: Mapping[str, Any]) -> None:

@@ -97,7 +97,8 @@ def range_test_verb(options: argparse.Namespace, settings: Mapping[str, Any]) ->
 
 def plan_verb(options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
     """Print what was found in the data and the plan that a run would carry out."""
-    from trimtab.pipeline import plan_text, prepare
+    from trimtab.pipeline import prepare
+    from trimtab.plan import plan_text
     from trimtab.request import plan_to_resolve
 
     source, facts, plan, reasons = prepare(plan_to_resolve(options.data, settings))

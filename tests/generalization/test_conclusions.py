@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trimtab.generalization.conclusions import Extra, conclude
+from trimtab.generalization.conclusions import Extra, best_of, conclude
 from trimtab.generalization.gains import Gain
 from trimtab.generalization.remedies import Remedy
 from trimtab.generalization.trials import Outcome
@@ -82,3 +82,14 @@ def test_what_nothing_was_trained_for_is_in_the_family():
     assert found[1].trial.has_helped
     assert found[1].accuracy_gain is None
     assert conclude([], extras=[extra])[0].trial.low == pytest.approx(0.0803, abs=1e-4)
+
+
+def test_the_best_is_shown_to_help_and_names_no_fewer_rows_right():
+    most, some, less_right = outcome("most", 0.4), outcome("some", 0.3), outcome("less right", 0.6)
+    for each, right in ((most, 0.0), (some, 1.0), (less_right, -1.0)):
+        each.right_gains[:] = 0.0
+        each.right_gains[:, 0] = right
+    found = conclude([some, less_right, most, outcome("none", 0.0)])
+    assert [each.trial.has_helped for each in found] == [True, True, True, False]
+    assert best_of(found).remedy.name == "most"
+    assert best_of(conclude([outcome("none", 0.0)])) is None

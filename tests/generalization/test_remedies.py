@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from trimtab.generalization.remedies import overfit_remedies, scaled_widths, underfit_remedies
+from trimtab.generalization.remedies import overfit_remedies, run_remedies, scaled_widths, underfit_remedies
 from trimtab.models import MODELS, measure_size
 from trimtab.plan import Plan
 from trimtab.planning import Facts, model_kwargs, resolve
@@ -47,6 +47,23 @@ def test_what_the_run_had_already_is_not_tried():
     plan = dataclasses.replace(TABLE, mixup=0.2, ema=0.98, label_smoothing=0.2)
     tried = names(overfit_remedies(plan, steps=300))
     assert not [name for name in tried if name.startswith(("mixup", "EMA", "label"))]
+
+
+def run_names(**changes):
+    asked = {"hold_back": True, "give_more": True, "is_limited_in_size": False} | changes
+    return names(run_remedies(TABLE, steps=3000, pass_steps=44, **asked))
+
+
+def test_a_run_tries_lengths_in_passes_which_the_clock_can_still_stop():
+    first = run_remedies(TABLE, steps=3000, pass_steps=44, hold_back=True, give_more=False, is_limited_in_size=False)[0]
+    assert (first.name, first.settings) == ("at most 23 passes", {"epochs_at_most": 23})
+    assert run_names()[1:-1] == names(overfit_remedies(TABLE, steps=3000))[1:]
+
+
+def test_a_run_tries_a_wider_network_only_where_no_limit_forbids_it():
+    assert run_names(hold_back=False) == ["twice the width"]
+    assert run_names(hold_back=False, is_limited_in_size=True) == []
+    assert "twice the width" not in run_names(give_more=False)
 
 
 def test_underfit_remedies_double():

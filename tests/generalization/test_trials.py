@@ -132,3 +132,28 @@ def test_moved_labels_are_suspect(make_bench):
     assert suspect[~moved].mean() < 0.25
     assert len(opinions.validation.is_suspect) == 300
     assert opinions.training.share == pytest.approx(suspect.mean())
+
+
+def test_baselines_that_there_are_are_not_trained_again(make_bench):
+    bench = make_bench(seeds=[1])
+    bench.run_baselines()
+    (first,) = bench.recorded
+    bench.seeds = [1, 2]
+    assert bench.run_baselines()
+    assert bench.recorded[0] is first
+    assert len(bench.baselines) == 2
+
+
+def test_without_watched_rows_validation_rows_alone_answer(make_bench):
+    bench = make_bench()
+    bench.material = bench.material.unwatched()
+    assert bench.run_baselines()
+    assert bench.recorded[0].training.shape[1] == 0
+    assert bench.attempt(remedy(weight_decay=0.1)).training_gain == 0
+
+
+def test_a_training_ends_when_somebody_stops_it(make_bench):
+    asked = []
+    bench = make_bench(seconds_left=lambda: asked.append(0) or 10.0 - len(asked))
+    assert bench.record({}, 1) is None
+    assert 10 <= len(asked) < 20

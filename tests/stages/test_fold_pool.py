@@ -17,7 +17,8 @@ from trimtab.ledger import Ledger
 from trimtab.stages import folding
 from trimtab.stages.fold_pool import FoldPool, _error_of, _file_of, count_processes
 from trimtab.stages.fold_process import FoldProcess
-from trimtab.stages.fold_training import FoldClock, FoldTask
+from trimtab.stages.fold_training import FoldClock, FoldTask, Kept
+from trimtab.stages.reserve import Load
 from trimtab.training import Recipe
 from trimtab.training.mode import Mode
 from trimtab.training.rows import Rows
@@ -161,7 +162,8 @@ def test_large_steps_tables_and_the_other_engine_are_left_in_turn():
 
 
 def test_a_task_comes_back_from_its_dictionary(tmp_path):
-    clock = FoldClock(started=1.0, budget_end=float("inf"), end=3.0)
+    kept = Kept(1.5, Load.from_now(threads=1))
+    clock = FoldClock(started=1.0, budget_end=float("inf"), begun=2.0, part=0.5, kept=kept)
     mode = Mode(precision="float32", memory_format="contiguous")
     task = FoldTask(
         directory=tmp_path,

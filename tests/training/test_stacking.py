@@ -1,5 +1,7 @@
 """Which networks are trained together: small ones on plain rows, where the cost model says that it pays."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,7 @@ def test_a_fold_with_less_than_a_batch_of_rows_is_trained_alone(recipe):
         {"shards": 4},
         {"precision": "bfloat16"},
         {"builder": "cnn"},
+        {"rows": dataclasses.replace(ROWS, targets=np.full((100, 10), 0.1, np.float32))},
         {"rows": Rows.of(np.zeros((100, 8, 8, 1), np.uint8), np.arange(100) % 10, mean=[0.5], std=[0.2])},
     ],
 )

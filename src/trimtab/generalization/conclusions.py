@@ -91,6 +91,15 @@ def conclude(
     return concluded
 
 
+def best_of(concluded: Sequence[Concluded]) -> Concluded | None:
+    """Return the remedy shown to gain most among those that name no fewer validation rows right; ``None`` without one.
+
+    A remedy that only makes a network less sure can lower the log loss and lose accuracy.
+    """
+    helped = [each for each in concluded if each.trial.has_helped and (each.accuracy_gain or 0.0) >= 0]
+    return max(helped, key=lambda each: each.trial.gain, default=None)
+
+
 def _gain(
     outcome: Outcome, outcomes: Sequence[Outcome], units: IntArray | None, is_trusted: NDArray[np.bool_] | None
 ) -> Gain:

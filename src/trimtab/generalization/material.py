@@ -85,6 +85,10 @@ class Material:
         dealt = deal_folds(validation.labels, units, count=folds, rng=rng)
         return cls(training=training, validation=validation, watched=np.sort(watched), folds=dealt, units=units)
 
+    def unwatched(self) -> Material:
+        """Return the same without watched rows, so that validation rows alone decide what patience does."""
+        return replace(self, watched=np.zeros(0, np.int64))
+
     def part(self, places: IntArray) -> Rows:
         """Return some of the training rows, by their places."""
         rows = self.training

@@ -5,8 +5,9 @@ Legend: a remedy's work is its training time as a multiple of the run's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trimtab.models import accepts
@@ -65,6 +66,36 @@ def underfit_remedies(plan: Plan, *, steps: int) -> list[Remedy]:
     if options != plan.options:
         remedies.append(Remedy(cause="UNDERFIT", name="twice the width", settings={"options": options}, work=2.5))
     return remedies
+
+
+def run_remedies(
+    plan: Plan, *, steps: int, pass_steps: int, hold_back: bool, give_more: bool, is_limited_in_size: bool
+) -> list[Remedy]:
+    """Return what a run tries of its own accord before it delivers: lengths are in passes, which any clock can stop.
+
+    Parameters
+    ----------
+    plan
+        Resolved.
+    steps, pass_steps
+        That the run planned, and those of a pass over its rows.
+    hold_back, give_more
+        Whether to try what works against overfitting, and twice the width.
+    is_limited_in_size
+        Whether a limit of size or latency forbids a wider network.
+    """
+    overfit = overfit_remedies(plan, steps=steps) if hold_back else []
+    wider = [] if is_limited_in_size or not give_more else underfit_remedies(plan, steps=steps)
+    return [_in_passes(remedy, pass_steps) for remedy in overfit] + [
+        each for each in wider if "options" in each.settings
+    ]
+
+
+def _in_passes(remedy: Remedy, pass_steps: int) -> Remedy:
+    if "steps" not in remedy.settings:
+        return remedy
+    passes = max(1, math.ceil(remedy.settings["steps"] / pass_steps))
+    return replace(remedy, name=f"at most {passes} passes", settings={"epochs_at_most": passes})
 
 
 def scaled_widths(options: Mapping[str, Any], factor: float) -> dict[str, Any]:

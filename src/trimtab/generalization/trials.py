@@ -93,7 +93,7 @@ class Bench:
     mode
         That the run computed in.
     seconds_left
-        Until all trials must be over.
+        Until all trials must be over; asked at every step.
     training_seconds
         Of one baseline: estimated, and measured once there is one.
     baselines, recorded
@@ -119,14 +119,14 @@ class Bench:
         return trainings * self.training_seconds <= self.seconds_left()
 
     def run_baselines(self) -> bool:
-        """Train the baseline with each seed; return whether there was time for all.
+        """Train the baseline with each seed that it was not trained with yet; return whether there was time for all.
 
         Raises
         ------
         TrainingError
             If training diverges.
         """
-        for seed in self.seeds:
+        for seed in self.seeds[len(self.baselines) :]:
             recorded = self.record({}, seed)
             if recorded is None:
                 return False
@@ -189,7 +189,9 @@ class Bench:
         return judge(recorded.validation, self.material.validation.labels, self.material.folds)
 
     def _training_loss(self, recorded: Recorded) -> float:
-        """Return the mean log loss of the watched rows after the last step."""
+        """Return the mean log loss of the watched rows after the last step; 0 where none are watched."""
+        if len(self.material.watched) == 0:
+            return 0.0
         return score_logits(recorded.training[-1], self.material.training.labels[self.material.watched])[0]
 
     def history(self, passes: float) -> list[dict[str, float]]:
@@ -231,7 +233,7 @@ class Bench:
         setup, material, answers = self.setup_of(settings), self.material, list[NDArray[np.float32]]()
         rows = material.training if places is None else material.part(places)
         steps = max(1, round((setup.recipe.steps or 1) * len(rows) / len(material.training)))
-        started, end = self.clock(), self.clock() + self.seconds_left()
+        started = self.clock()
         train(
             setup.builder,
             setup.kwargs,
@@ -240,11 +242,11 @@ class Bench:
             replace(setup.recipe, seed=seed, steps=steps),
             watch=Watch(
                 on_validation=lambda logits: answers.append(np.array(logits)),
-                wants_to_stop=lambda: self.clock() > end,
+                wants_to_stop=lambda: self.seconds_left() <= 0,
             ),
             mode=self.mode,
         )
-        if self.clock() > end:
+        if self.seconds_left() <= 0:
             return None
         own, others = np.split(np.stack(answers), [len(material.validation)], axis=1)
         return Recorded(validation=own, training=others, seconds=self.clock() - started)

@@ -25,6 +25,7 @@ def shared_decisions(plan: Plan, facts: Facts, minutes: float) -> Decisions:
         "mixup": (0.0, "not tried unless asked for"),
         "cutmix": (0.0, "not tried unless asked for"),
         "stochastic_depth": (0.0, "the networks are not deep"),
+        "remedies": (False, "with the settings decided here, trials took time and found nothing to take over"),
         "threads": (facts.threads, "all that this process may use"),
     }
 

@@ -132,6 +132,7 @@ def _view(found: RunFiles, name: str) -> dict[str, Any]:
         "classes_left_out": max(0, len(found.metrics.get("per_class", {})) - _MOST_CLASSES),
         "candidates": found.candidates,
         "parity": wording.parity_sentence(found.parity),
+        "remedies": _remedies(found),
         "decisions": _decisions(found),
         "corrections": _corrections(found),
         "first_batch": _png(found.first_batch),
@@ -142,6 +143,16 @@ def _decisions(found: RunFiles) -> list[dict[str, Any]]:
     """Return each decision once, as made by the last attempt; that between the candidates has its own table."""
     last = {event.get("name"): event for event in found.events_named("decision")}
     return [event for name, event in last.items() if name != "variant"]
+
+
+def _remedies(found: RunFiles) -> dict[str, Any]:
+    """Return what was tried to do better, or why nothing was; empty where a run was not to try."""
+    tried, skipped = found.events_named("remedies"), found.events_named("remedies_skipped")
+    if tried:
+        event = tried[-1]
+        left = f" There was no time for {', '.join(event['untried'])}." if event["untried"] else ""
+        return {"text": f"{event['reasons']['remedies']}.{left}", "tried": event["tried"], "chosen": event["accepted"]}
+    return {"text": f"Remedies: none tried, since {skipped[-1]['reason']}."} if skipped else {}
 
 
 def _corrections(found: RunFiles) -> list[dict[str, Any]]:

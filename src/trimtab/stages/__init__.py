@@ -5,6 +5,7 @@ from trimtab.stages.delivery import choose, deliver, export_candidates, measure,
 from trimtab.stages.job import Job, Replay
 from trimtab.stages.learning import announce, divide, encode, read, train_model
 from trimtab.stages.page import draw_curves
+from trimtab.stages.remedying import remedy
 from trimtab.stages.sweeping import sweep
 from trimtab.stages.teaching import teach
 
@@ -22,6 +23,7 @@ __all__ = [
     "judge_on_validation",
     "measure",
     "read",
+    "remedy",
     "sweep",
     "teach",
     "train_model",

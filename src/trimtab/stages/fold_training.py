@@ -21,6 +21,7 @@ from trimtab.generalization.fold_files import FoldFiles
 from trimtab.generalization.folds import Fold
 from trimtab.stages.following import rows_of
 from trimtab.stages.learning import write_history
+from trimtab.stages.reserve import Load
 from trimtab.storage import write_bytes
 from trimtab.training import Recipe
 from trimtab.training.mode import Mode
@@ -29,6 +30,28 @@ if TYPE_CHECKING:
     from trimtab.training.loop import Trained
     from trimtab.training.probe import Probe
     from trimtab.training.watch import HistoryRow, Watch
+
+_KEPT_AT_MOST = 1 / 3  # of the seconds left, for the end of the whole
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept for the end of the whole: it follows what other processes do meanwhile.
+
+    Attributes
+    ----------
+    seconds
+        That the end takes where no other process computes.
+    load
+        How much longer it will take as things are.
+    """
+
+    seconds: float
+    load: Load = field(compare=False)
+
+    def of(self, left: float) -> float:
+        """Return the seconds to keep of those that were left, a third of them at most."""
+        return min(self.seconds * self.load.contention(), _KEPT_AT_MOST * max(0.0, left))
 
 
 @dataclass(kw_only=True)
@@ -39,15 +62,21 @@ class FoldClock:
     ----------
     started, budget_end
         Of the whole cross-validation, as of ``time.monotonic``; without a budget infinite.
-    end
-        When the fold's predictions must be there.
+    begun
+        When the fold, or the folds that are trained together, began.
+    part
+        Of the seconds that were left then, in (0, 1].
+    kept
+        What is not to be spent of those.
     predicting
-        Seconds that these are expected to take.
+        Seconds that predicting the test rows is expected to take.
     """
 
     started: float
     budget_end: float
-    end: float
+    begun: float
+    part: float
+    kept: Kept
     predicting: float = field(default=0.0)
 
     def seconds(self) -> float:
@@ -56,7 +85,8 @@ class FoldClock:
 
     def seconds_left(self) -> float:
         """Return the seconds until training must be over."""
-        return self.end - self.predicting - time.monotonic()
+        left = self.budget_end - self.begun
+        return self.begun + self.part * (left - self.kept.of(left)) - self.predicting - time.monotonic()
 
     def budget_left(self) -> float:
         """Return the seconds until the budget of the cross-validation is spent."""
@@ -98,14 +128,20 @@ class FoldTask:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON, which knows no infinity."""
-        fields = asdict(self) | {"directory": str(self.directory)}
-        fields["clock"] = {name: None if math.isinf(value) else value for name, value in vars(self.clock).items()}
-        return fields
+        clock = vars(self.clock) | {"kept": self.clock.kept.seconds}
+        return {
+            **vars(self),
+            "directory": str(self.directory),
+            "recipe": asdict(self.recipe),
+            "mode": self.mode and asdict(self.mode),
+            "clock": {name: None if math.isinf(value) else value for name, value in clock.items()},
+        }
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> FoldTask:
-        """Return what `to_dict` gave."""
+        """Return what `to_dict` gave; the load is that of the process that reads it."""
         clock = {name: math.inf if value is None else value for name, value in fields["clock"].items()}
+        clock["kept"] = Kept(clock["kept"], Load.from_now(threads=fields["recipe"]["threads"]))
         made = {
             "directory": Path(fields["directory"]),
             "recipe": Recipe(**fields["recipe"]),

@@ -24,9 +24,10 @@ from trimtab.generalization.fold_files import FoldFiles, load_folds, save_folds
 from trimtab.generalization.folds import Fold, Folding, make_folds, rare_classes
 from trimtab.stages.features import features_of
 from trimtab.stages.fold_pool import FoldPool, count_processes
-from trimtab.stages.fold_training import FoldClock, FoldTask, train_fold, watch_of, write_fold
+from trimtab.stages.fold_training import FoldClock, FoldTask, Kept, train_fold, watch_of, write_fold
 from trimtab.stages.job import Features, Job, mode_of
 from trimtab.stages.learning import recipe_of
+from trimtab.stages.reserve import Load, slowness
 from trimtab.training import Recipe
 from trimtab.training.distributed import threads_of_a_worker
 from trimtab.training.stacking import how_many_together
@@ -34,7 +35,8 @@ from trimtab.training.stacking import how_many_together
 if TYPE_CHECKING:
     from trimtab.training.probe import Probe
 
-_AFTER_SECONDS, _AFTER_SHARE = 3.0, 0.15  # kept for predictions, pictures and the page, and at most of what is left
+_AFTER_SECONDS = 1.4  # figures, pictures, page: five times what 1,800 rows took on the known machine of `reserve`
+_MARGIN = 1.5
 _LIBRARIES = ("jinja2", "matplotlib.backends.backend_svg", "matplotlib.figure", "pyarrow.parquet")
 
 
@@ -61,8 +63,10 @@ def divide_into_folds(job: Job, dataset: Dataset, split: Split, folding: Folding
 
 def train_folds(job: Job, dataset: Dataset, folds: Sequence[Fold]) -> None:
     """Train a model on each fold that has none, and keep it with its answers to the fold's test rows."""
-    for name in _LIBRARIES:
-        import_module(name)  # now, so that the time that is left is the time to train
+    with Load.measured(threads=job.plan.threads or 1) as load:
+        for name in _LIBRARIES:
+            import_module(name)  # now, so that the time that is left is the time to train
+        after = _MARGIN * _AFTER_SECONDS * slowness()
     recipe = recipe_of(job)
     recipe = replace(recipe, threads=threads_of_a_worker(recipe, None))
     finished = {event["number"] for event in job.ledger.events("fold_trained")}
@@ -77,17 +81,17 @@ def train_folds(job: Job, dataset: Dataset, folds: Sequence[Fold]) -> None:
         recipe = replace(recipe, threads=max(1, recipe.threads // processes))
         each = f"{recipe.threads} thread{'s' if recipe.threads > 1 else ''} each"
         job.console.note(f"{processes} processes train folds beside each other, {each}")
-        _train_beside(job, dataset, recipe, waiting, processes)
+        _train_beside(job, dataset, recipe, waiting, Kept(after, load), processes)
     else:
         import_module(f"trimtab.training.{job.plan.engine}_steps")
-        _train_in_turn(job, dataset, recipe, waiting)
+        _train_in_turn(job, dataset, recipe, waiting, Kept(after, load))
 
 
 def _features(job: Job, dataset: Dataset, fold: Fold) -> Features:
     return features_of(job.plan, job.facts, dataset, fold.learned, fold.selection)
 
 
-def _train_in_turn(job: Job, dataset: Dataset, recipe: Recipe, waiting: list[Fold]) -> None:
+def _train_in_turn(job: Job, dataset: Dataset, recipe: Recipe, waiting: list[Fold], kept: Kept) -> None:
     """Train one fold after the other, or several together in each step where that pays."""
     while waiting:
         first = _features(job, dataset, waiting[0])
@@ -95,8 +99,8 @@ def _train_in_turn(job: Job, dataset: Dataset, recipe: Recipe, waiting: list[Fol
         count = how_many_together(str(job.plan.model), first.kwargs, recipe, counts, rows=first.training)
         group, waiting = waiting[:count], waiting[count:]
         features = [first, *(_features(job, dataset, each) for each in group[1:])]
-        end = _end_of_share(job, count / (count + len(waiting)))
-        tasks = [_task(job, recipe, each, end) for each in features]
+        clock = _clock(job, count / (count + len(waiting)), kept)
+        tasks = [_task(job, recipe, each, clock) for each in features]
         if count > 1:
             _train_group(job, dataset, group, features, tasks)
         else:
@@ -120,13 +124,15 @@ def _train_group(
         _finish(job, fold, write_fold(task, dataset, fold, result))
 
 
-def _train_beside(job: Job, dataset: Dataset, recipe: Recipe, waiting: Sequence[Fold], processes: int) -> None:
+def _train_beside(
+    job: Job, dataset: Dataset, recipe: Recipe, waiting: Sequence[Fold], kept: Kept, processes: int
+) -> None:
     """Train the folds in processes of their own, in rounds of as many as there are."""
     rounds = math.ceil(len(waiting) / processes)
 
     def task_of(position: int) -> FoldTask:
-        end = _end_of_share(job, 1 / (rounds - position // processes))
-        return _task(job, recipe, _features(job, dataset, waiting[position]), end)
+        clock = _clock(job, 1 / (rounds - position // processes), kept)
+        return _task(job, recipe, _features(job, dataset, waiting[position]), clock)
 
     with FoldPool(dataset, job.directory.path, waiting, processes=processes, warn=job.warn) as pool:
         pool.run(
@@ -137,14 +143,14 @@ def _train_beside(job: Job, dataset: Dataset, recipe: Recipe, waiting: Sequence[
         )
 
 
-def _end_of_share(job: Job, part: float) -> float:
-    """Return when some folds must be ready: after their part of what is left now, in (0, 1]."""
+def _clock(job: Job, part: float, kept: Kept) -> FoldClock:
+    """Return the clock of folds that have this part, in (0, 1], of what is left now."""
     left = job.seconds_left()
-    kept = min(_AFTER_SECONDS, _AFTER_SHARE * max(0.0, left))
-    return time.monotonic() + part * (left - kept)
+    now = time.monotonic()
+    return FoldClock(started=job.started, budget_end=now + left, begun=now, part=part, kept=kept)
 
 
-def _task(job: Job, recipe: Recipe, features: Features, end: float) -> FoldTask:
+def _task(job: Job, recipe: Recipe, features: Features, clock: FoldClock) -> FoldTask:
     probes = job.ledger.events("probe")
     plan = job.plan
     return FoldTask(
@@ -154,7 +160,7 @@ def _task(job: Job, recipe: Recipe, features: Features, end: float) -> FoldTask:
         meta=features.meta | ({} if plan.test_time == "none" else {"test_time": plan.test_time}),
         recipe=recipe,
         mode=mode_of(probes[-1]) if probes else None,
-        clock=FoldClock(started=job.started, budget_end=time.monotonic() + job.seconds_left(), end=end),
+        clock=clock,
     )
 
 

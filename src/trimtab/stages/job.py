@@ -14,9 +14,8 @@ from trimtab.console import Console
 from trimtab.data import Dataset, Source, Table
 from trimtab.directory import RunDirectory
 from trimtab.ledger import Ledger
-from trimtab.plan import Plan
+from trimtab.plan import Plan, hash_plan
 from trimtab.planning import Facts
-from trimtab.storage import sha256_bytes
 from trimtab.training import Correction
 from trimtab.training.mode import Mode
 
@@ -42,7 +41,7 @@ class Replay:
         """
         ledger = Ledger(directory.ledger)
         started = ledger.events("started")
-        if not started or started[-1].get("plan_sha256") != hash_plan(plan) or started[-1].get("purpose"):
+        if not started or started[-1].get("purpose") or _latest_plan(ledger) != hash_plan(plan):
             return None
         if not directory.is_finished:
             recorded = started[-1].get("replay")
@@ -68,16 +67,17 @@ class Replay:
         return cls(**others, corrections=corrections, mode=mode_of(fields))
 
 
+def _latest_plan(ledger: Ledger) -> str | None:
+    """Return the hash of the plan that was carried out last: as it was started, or with a remedy taken over."""
+    hashes = [event.get("plan_sha256") for event in ledger.events() if event["event"] in ("started", "remedies")]
+    return hashes[-1] if hashes else None
+
+
 def mode_of(fields: dict[str, Any]) -> Mode:
     """Return the mode in an entry of the ledger; earlier versions noted the precision and had no choice in the rest."""
     if "mode" in fields:
         return Mode(**fields["mode"])
     return Mode(precision=fields["precision"], memory_format="channels_last")
-
-
-def hash_plan(plan: Plan) -> str:
-    """Return a hash that is equal for equal plans."""
-    return sha256_bytes(plan.to_toml().encode())
 
 
 @dataclass(kw_only=True)

@@ -14,10 +14,11 @@ from trimtab.data import Dataset, Split, make_split
 from trimtab.data.audits import find_copies
 from trimtab.errors import InputError
 from trimtab.interrupt import interruptible
+from trimtab.plan import hash_plan
 from trimtab.stages.auditing import audit_split, tell_copies
 from trimtab.stages.features import features_of
 from trimtab.stages.following import reading_together, train_alone_or_together
-from trimtab.stages.job import Features, Job, describe_data, hash_plan, mode_of
+from trimtab.stages.job import Features, Job, describe_data, mode_of
 from trimtab.stages.reserve import Reserve
 from trimtab.storage import write_json, write_text
 from trimtab.training import LOGICAL_SHARDS, Recipe

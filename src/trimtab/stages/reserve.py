@@ -8,7 +8,8 @@ that appears after the last step is seen by nobody.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -63,21 +64,54 @@ class Reserve:
         clock: Callable[[], float] = time.perf_counter,
         share: Callable[[], Share] | None = None,
     ) -> None:
-        self._clock, self._share = clock, share or _share
         self._most = max(0.0, job.seconds_left() / 2)
-        self._rivals = 1 - 1 / (job.plan.threads or 1)  # this process's own threads, of which one will be left
-        self._marks = [self._share()]
-        load_libraries(str(job.plan.engine))
-        self._work = _slowness() * (_WORK_SECONDS + _rows_seconds(job, features, split))
-        self._contention, self._marked = _contention(self._marks[0], self._share()), clock()
+        with Load.measured(threads=job.plan.threads or 1, clock=clock, share=share) as self._load:
+            load_libraries(str(job.plan.engine))
+            self._work = slowness() * (_WORK_SECONDS + _rows_seconds(job, features, split))
 
     def seconds(self) -> float:
         """Return how many seconds to keep, from what has been seen until now; cheap enough to ask at every step."""
+        return min(_MARGIN * self._work * self._load.contention() + _WAIT_SECONDS, self._most)
+
+
+class Load:
+    """How many seconds on the wall a second of computing takes here, since other processes compute, too.
+
+    Parameters
+    ----------
+    threads
+        Of this process while it trains; one of them will be left.
+    clock, share
+        As of `Reserve`.
+    """
+
+    def __init__(self, *, threads: int, clock: Callable[[], float], share: Callable[[], Share]) -> None:
+        self._clock, self._share = clock, share
+        self._rivals = 1 - 1 / threads  # this process's own
+        self._marks, self._marked, self._contention = [share()], clock(), 1.0
+
+    @classmethod
+    @contextmanager
+    def measured(
+        cls, *, threads: int, clock: Callable[[], float] = time.perf_counter, share: Callable[[], Share] | None = None
+    ) -> Iterator[Load]:
+        """Give a load that knows from the work within the block, by one thread, what there is."""
+        load = cls(threads=threads, clock=clock, share=share or _share)
+        yield load
+        load._contention, load._marked = _contention(load._marks[0], load._share()), clock()
+
+    @classmethod
+    def from_now(cls, *, threads: int) -> Load:
+        """Return a load that knows nothing yet."""
+        return cls(threads=threads, clock=time.perf_counter, share=_share)
+
+    def contention(self) -> float:
+        """Return the ratio, over the last seconds; cheap enough to ask at every step."""
         if self._clock() - self._marked >= _WINDOW_SECONDS:
             now = self._share()
             self._contention = max(1.0, _contention(self._marks[0], now) - self._rivals)
             self._marks, self._marked = [*self._marks[1 - _WINDOWS :], now], self._clock()
-        return min(_MARGIN * self._work * self._contention + _WAIT_SECONDS, self._most)
+        return self._contention
 
 
 def _contention(before: Share, after: Share) -> float:
@@ -100,7 +134,7 @@ def load_libraries(engine: str) -> None:
         import_module(name)
 
 
-def _slowness() -> float:
+def slowness() -> float:
     """Return how many times slower than the known machine this one runs Python, whatever else runs here."""
     return min(_time_loop() for _ in range(3)) / _LOOP_SECONDS
 

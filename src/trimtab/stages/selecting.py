@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,15 +28,22 @@ def open_crossvalidations(runs: Sequence[str | Path]) -> list[RunDirectory]:
     Raises
     ------
     InputError
-        If one is not.
+        If one is not, or its folds are by time.
     """
     directories = [find(run) for run in runs]
     for directory in directories:
-        if not (directory.is_finished and (directory.data / "folds.json").exists()):
+        folds = directory.data / "folds.json"
+        if not (directory.is_finished and folds.exists()):
             raise InputError(
                 f"there is no finished cross-validation at {directory.path}",
                 "a directory that `trimtab crossval` made",
                 "run `trimtab crossval DATA`, or the same command again to finish it",
+            )
+        if json.loads(folds.read_text()).get("kind") == "time":
+            raise InputError(
+                f"the folds of {directory.path} are by time, and their models learned from ever more rows",
+                "folds whose models can vote as equals",
+                "run `trimtab crossval` without --time, or take the model of the last fold",
             )
     if len({directory.path.resolve() for directory in directories}) < len(directories):
         raise InputError("a cross-validation is given twice", "different ones", "name each once")

@@ -27,12 +27,14 @@ from trimtab.stages.job import Features
 from trimtab.training import Recipe
 from trimtab.training.mode import Mode
 
+OVERFIT_SHARE, UNDERFIT_SHARE = 0.1, 0.5
+"""Of the held-out loss that the gap is: the least for remedies against overfitting, the most for the others."""
+
 _FRACTIONS = (1.0, 0.5, 0.25, 0.125)  # of the run's steps
 _STEPS_LEAST = 10
 _LEAST_TRAININGS = 4  # with each seed: the baseline and three remedies
 _MOST_TRAININGS = 14  # the baseline and all remedies
 _FEW_SEEDS = 3  # more are better only where there is time for all remedies
-_OVERFIT_SHARE, _UNDERFIT_SHARE = 0.1, 0.5  # of the held-out loss that the gap is: least and most for these remedies
 _SUSPECTS_LEAST, _SUSPECT_SHARE = 10, 0.03  # fewer cannot be told by training without them
 
 
@@ -164,7 +166,7 @@ def try_remedies(
     own_steps = max(1, round(course.fraction * steps))
     bench = Bench(
         material=Material.of(features.training, features.validation, seed=plan.seed, groups=groups),
-        setup_of=lambda settings: _setup(plan, facts, features, {"steps": own_steps, "patience": 0, **settings}),
+        setup_of=lambda settings: setup_with(plan, facts, features, {"steps": own_steps, "patience": 0, **settings}),
         seeds=[(plan.seed + 1 + index) % 2**32 for index in range(course.seeds)],
         mode=replace(mode, is_compiled=False),
         seconds_left=seconds_left,
@@ -183,7 +185,8 @@ def try_remedies(
     return Tried(bench=bench, course=course, gap=gap, opinions=opinions, had_time_for_noise=had_time)
 
 
-def _setup(plan: Plan, facts: Facts, features: Features, settings: Mapping[str, Any]) -> Setup:
+def setup_with(plan: Plan, facts: Facts, features: Features, settings: Mapping[str, Any]) -> Setup:
+    """Return what a training is made of that has these settings in place of the plan's."""
     changed = replace(plan, **settings)
     if not facts.has_bfloat16:
         changed = replace(changed, precision="float32")
@@ -203,11 +206,11 @@ def _gap(bench: Bench) -> Gap:
 
 def _queues(plan: Plan, gap: Gap, steps: int, course: Course) -> tuple[list[Remedy], list[Remedy]]:
     """Return the remedies of the likelier cause, and those of the other one; none where the gap rules a cause out."""
-    held_back = gap.is_there and gap.share >= _OVERFIT_SHARE
-    given_more = gap.share <= _UNDERFIT_SHARE and course.fraction == 1  # cut short, it lacks steps in any case
+    held_back = gap.is_there and gap.share >= OVERFIT_SHARE
+    given_more = gap.share <= UNDERFIT_SHARE and course.fraction == 1  # cut short, it lacks steps in any case
     overfit = overfit_remedies(plan, steps=steps) if held_back else []
     underfit = underfit_remedies(plan, steps=steps) if given_more else []
-    return (overfit, underfit) if gap.share > _UNDERFIT_SHARE else (underfit, overfit)
+    return (overfit, underfit) if gap.share > UNDERFIT_SHARE else (underfit, overfit)
 
 
 def _attempt(bench: Bench, remedy: Remedy, console: Console, places: NDArray[np.int64] | None = None) -> None:

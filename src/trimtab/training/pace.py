@@ -24,12 +24,23 @@ _STRETCHES_PER_EPOCH = 4  # looks at the clock between two validations
 _STRETCHES_KEPT = 4  # that the time of a step is the mean of
 _TOLERANCE = 0.05  # by which the end may be off before the plan is corrected
 _PROBE_REASON = "the probe took"
+_STALLED, _ALL_PASSES = "no better validation loss", "passes over the data are the limit"
 _PACE_REASONS = _SLOWER, _FASTER = "steps were slower than planned", "steps were faster than planned"
 
 
 def follows_the_clock(reason: str) -> bool:
     """Return whether a correction was made for no other reason than the time that there was."""
     return reason in _PACE_REASONS or reason.startswith(_PROBE_REASON)
+
+
+def has_stalled(reason: str) -> bool:
+    """Return whether a correction was made since validation did not get better any more."""
+    return reason.startswith(_STALLED)
+
+
+def has_done_all_passes(reason: str) -> bool:
+    """Return whether a correction says that the passes that were allowed are done, and not the time."""
+    return reason.endswith(_ALL_PASSES)
 
 
 class Pace:
@@ -102,7 +113,7 @@ class Pace:
         if steps < self._steps_at_most:
             self.correct(0, steps, f"{_PROBE_REASON} {1000 * step_seconds:.1f} ms a step")
         else:
-            self.correct(0, self._steps_at_most, f"{self.recipe.epochs_at_most} passes over the data are the limit")
+            self.correct(0, self._steps_at_most, f"{self.recipe.epochs_at_most} {_ALL_PASSES}")
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold of this, for JSON."""
@@ -201,7 +212,7 @@ class Pace:
         is_stalled = self.recipe.patience and since_best >= self.recipe.patience
         if self.replay is None and is_stalled and not self._is_winding_down and end < self.total_steps:
             self._is_winding_down = True
-            self.correct(step, end, f"no better validation loss for {since_best} epochs")
+            self.correct(step, end, f"{_STALLED} for {since_best} epochs")
 
     def follow_the_clock(self, step: int, *, is_validated: bool = False) -> None:
         """Lengthen or shorten the run when it would end clearly too early or too late.

@@ -86,7 +86,8 @@ def how_many_together(
 def _is_stackable(builder: str, recipe: Recipe, rows: Rows) -> bool:
     """Return whether the steps are of the kind that networks are trained together in: plain AdamW on plain rows."""
     policy = policy_of(recipe.augment)
-    is_plain = not (recipe.mixup or recipe.cutmix or policy.noise or policy.table_mixup or rows.are_pictures)
+    is_plain = not (recipe.mixup or recipe.cutmix or policy.noise or policy.table_mixup)
+    is_plain = is_plain and not rows.are_pictures and rows.targets is None  # labels alone say what is right
     is_adamw = recipe.optimizer == "adamw" and not (recipe.l1 or recipe.l2 or recipe.ema)
     is_one = recipe.accumulate == 1 and not recipe.shards and recipe.precision == "float32"
     return (builder, recipe.engine) == ("mlp", "torch") and is_plain and is_adamw and is_one
