@@ -28,9 +28,9 @@ from trimtab.generalization.diagnosis import (
 )
 from trimtab.generalization.evidence import LEAST_WRONG, judge_fixed, signal_of
 from trimtab.generalization.gains import Gain
-from trimtab.generalization.noise import Doubts
 from trimtab.generalization.observations import find_no_signal, find_test_too_small
 from trimtab.generalization.remedies import Remedy
+from trimtab.generalization.suspects import Doubts
 from trimtab.stages.case import Case, calibration_of
 from trimtab.stages.job import mode_of
 from trimtab.stages.trying import Tried, minutes_for_all, plan_course, try_remedies
@@ -233,8 +233,7 @@ def write_suspects(case: Case, doubts: Doubts, path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["name", "label", "suggested", "margin"])
-    places = np.flatnonzero(doubts.is_suspect)
-    for place in places[np.argsort(-doubts.margins[places], kind="stable")]:
+    for place in doubts.surest:
         row = int(case.split.train[place])
         names = (
             case.dataset.class_names[int(number)] for number in (case.dataset.labels[row], doubts.suggested[place])
