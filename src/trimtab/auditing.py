@@ -155,7 +155,7 @@ def _write(
     """Write the lists: findings, copies, suspects."""
     from trimtab.generalization.duplicates import PARTS, sets_in_order
 
-    save_findings(in_order(findings), directory / "findings.json")
+    save_findings(in_order(findings), directory / "findings.json", data_hash=dataset.content_hash)
     lines = []
     for number, rows in enumerate(sets_in_order(dataset, copies, dataset.parts), start=1):
         for row in rows:
