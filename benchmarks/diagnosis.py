@@ -1,285 +1,249 @@
-"""Whether `trimtab diagnose` names the causes that were put in, and none where none was: injected causes, graded.
+"""Whether `trimtab diagnose` names the causes that were put in, and none where none was; skore's checks beside it.
 
-    python benchmarks/diagnosis.py                           # all causes, ten data sets of each grade: hours
-    python benchmarks/diagnosis.py --only clean overfit --cases 5
+    python benchmarks/diagnosis.py --environments DIR                # everything: about half an hour on one core
+    python benchmarks/diagnosis.py --resume --only overfit clean     # some causes, what is not there yet
+    python benchmarks/diagnosis.py --development --out trial.json    # other seeds, to choose cases and rules by
 
-Each case is a data set (a synthetic table, or the digits with fewer pixels to tell them by) with one thing made wrong,
-at one of three grades, or with nothing made wrong. A run is trained on it and diagnosed; the cause is named when its
-code is found. On clean cases every code that is found is a false alarm, except that few test rows are few. Causes of
-the data alone (leakage, duplicates, imbalance) are looked for by `trimtab audit`, whose findings the diagnosis
-takes over.
+Each case is a data set with one thing made wrong, at one of three grades, or with nothing made wrong
+(benchmarks/injected.py). A run is trained on it by the NumPy engine for a fixed number of steps, and diagnosed: the
+cause is named when its code is found, and on clean data every code that is found is a false alarm. A difference of five
+points is what the test rows are asked to show.
 
-Everything is trained by the NumPy engine for a fixed number of steps, so only the limit in minutes depends on the
-clock. Prints a table and writes it with every finding, command, versions and hardware to
-benchmarks/results/diagnosis.json. `--resume` goes on with the cases that are not there yet.
+skore (benchmarks/peers/check_skore.py, in an environment of its own) gets the rows, the division and the network of the
+same cases, where one of its checks speaks of the cause:
+
+    SKD001 overfitting -> OVERFIT                     SKD004, SKD005 rare classes -> IMBALANCE
+    SKD002 no better than a dummy -> UNDERFIT, NO_SIGNAL       SKD011 golden feature -> LEAKAGE
+    SKD009 worse than boosted trees -> UNDERFIT
+
+SKD002 counts for both, and SKD009, which is always shown, when it says "significantly worse".
+
+Cases and rules were chosen by seeds from 0 on (`--development`); the seeds of a report, from 5000 on, were not looked
+at before. Prints a table and writes it with every finding, command, versions and hardware to
+benchmarks/results/diagnosis.json, after each case.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from importlib.util import find_spec
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from injected import OF_DATA, SETTINGS, Case, cases, write
+from peers.asking_skore import SKORE, ask_skore, hand_over
 
 import trimtab
+from trimtab.evaluation.intervals import wilson
 from trimtab.findings import CODES
 from trimtab.machine import describe_machine, package_versions
 from trimtab.storage import write_json
 
 RESULTS = Path(__file__).parent / "results" / "diagnosis.json"
-SETTINGS = {"engine": "numpy", "minutes": 30.0, "validation_fraction": 0.3, "test_fraction": 0.2, "threads": 1}
-SOUND = {"options": {"hidden": [32, 16]}, "steps": 900, "dropout": 0.3, "weight_decay": 0.1, "learning_rate": 0.003}
-WIDE = SOUND | {"options": {"hidden": [96, 48]}, "dropout": 0.2, "steps": 1200}  # what the digits need
-GREEDY = {"dropout": 0.0, "weight_decay": 0.0, "learning_rate": 0.01}
-
-Arrays = tuple[NDArray[np.float64], NDArray[np.int64]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Injected:
-    """One data set with what is wrong with it.
-
-    Attributes
-    ----------
-    cause
-        The code that should be found; ``"clean"`` when none should.
-    grade
-        1 to 3, the strongest last; 0 when clean.
-    make
-        From a seed to rows [N, F] and labels [N].
-    settings
-        Of the plan.
-    """
-
-    cause: str
-    grade: int
-    make: Callable[[int], Arrays]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-def mixture(
-    seed: int, *, rows: int = 1500, classes: int = 3, informative: int = 6, noise: int = 4, apart: float = 1.0
-) -> Arrays:
-    """Return rows of overlapping classes, two clusters each, with columns that mean nothing beside them."""
-    rng = np.random.default_rng((seed, 1))
-    labels = rng.integers(0, classes, rows)
-    centers = rng.standard_normal((classes, 2, informative)) * apart
-    known = centers[labels, rng.integers(0, 2, rows)] + rng.standard_normal((rows, informative))
-    return np.concatenate([known, rng.standard_normal((rows, noise))], axis=1), labels
-
-
-def two_classes(seed: int, *, rows: int = 1000, noise: int = 24) -> Arrays:
-    """Return rows of two classes that three columns tell apart a little, with columns that mean nothing beside them."""
-    rng = np.random.default_rng((seed, 7))
-    labels = rng.integers(0, 2, rows)
-    known = 0.5 * (2 * labels - 1)[:, None] + rng.standard_normal((rows, 3))
-    return np.concatenate([known, rng.standard_normal((rows, noise))], axis=1), labels
-
-
-def digits(seed: int, *, rows: int = 1700, pixels: int = 12) -> Arrays:
-    """Return digits of which only some pixels are known, so that some are told wrong."""
-    from sklearn.datasets import load_digits
-
-    rng = np.random.default_rng((seed, 2))
-    data, labels = load_digits(return_X_y=True)
-    chosen = rng.permutation(len(data))[:rows]
-    varying = np.flatnonzero(data.std(axis=0) > 2)
-    return data[chosen][:, rng.permutation(varying)[:pixels]], labels[chosen].astype(np.int64)
-
-
-def flipped(data: Arrays, seed: int, share: float) -> Arrays:
-    """Return the same with a share of the labels drawn anew among the other classes."""
-    rng = np.random.default_rng((seed, 3))
-    rows, labels = data
-    classes, moved = int(labels.max()) + 1, rng.random(len(labels)) < share
-    return rows, np.where(moved, (labels + rng.integers(1, classes, len(labels))) % classes, labels)
-
-
-def with_leak(data: Arrays, seed: int, share: float) -> Arrays:
-    """Return the same with a column that gives the label away in a share of the rows."""
-    rng = np.random.default_rng((seed, 4))
-    rows, labels = data
-    leak = np.where(rng.random(len(labels)) < share, labels, rng.permutation(labels)) + rng.normal(0, 0.1, len(labels))
-    return np.concatenate([rows, leak[:, None]], axis=1), labels
-
-
-def with_copies(data: Arrays, seed: int, share: float) -> Arrays:
-    """Return the same with a share of the rows there twice."""
-    rng = np.random.default_rng((seed, 5))
-    chosen = rng.permutation(len(data[1]))[: round(share * len(data[1]))]
-    return np.concatenate([data[0], data[0][chosen]]), np.concatenate([data[1], data[1][chosen]])
-
-
-def unbalanced(data: Arrays, seed: int, share: float) -> Arrays:
-    """Return the same with only a share of the rows of class 0."""
-    kept = (data[1] != 0) | (np.random.default_rng((seed, 6)).random(len(data[1])) < share)
-    return data[0][kept], data[1][kept]
-
-
-def cases() -> Iterator[Injected]:
-    """Yield every case, clean ones first."""
-    sound = ((mixture, SOUND), (digits, WIDE))
-    for make, settings in sound:
-        yield Injected(cause="clean", grade=0, make=make, settings=settings)
-    for grade, noise in enumerate((6, 12, 24), 1):
-        yield Injected(
-            cause="OVERFIT",
-            grade=grade,
-            make=lambda seed, noise=noise: two_classes(seed, noise=noise),
-            settings=GREEDY | {"options": {"hidden": [96, 48]}, "steps": 240, "validation_fraction": 0.6},
-        )
-    for grade, steps in enumerate((60, 30, 15), 1):
-        yield Injected(cause="UNDERFIT", grade=grade, make=mixture, settings=SOUND | {"steps": steps})
-    for grade, share in enumerate((0.2, 0.35, 0.5), 1):
-        yield Injected(
-            cause="LABEL_NOISE",
-            grade=grade,
-            make=lambda seed, share=share: flipped(digits(seed, pixels=64), seed, share),
-            settings=WIDE | {"dropout": 0.1},
-        )
-    for grade, apart in enumerate((0.1, 0.03, 0.0), 1):
-        yield Injected(
-            cause="NO_SIGNAL", grade=grade, make=lambda seed, apart=apart: mixture(seed, apart=apart), settings=SOUND
-        )
-    for grade, share in enumerate((0.1, 0.05, 0.02), 1):
-        yield Injected(cause="TEST_TOO_SMALL", grade=grade, make=mixture, settings=SOUND | {"test_fraction": share})
-    for grade, smoothing in enumerate((0.2, 0.4, 0.6), 1):
-        yield Injected(
-            cause="UNCALIBRATED",
-            grade=grade,
-            make=mixture,
-            settings=SOUND | {"label_smoothing": smoothing, "calibrate": False},
-        )
-    if find_spec("trimtab.auditing") is None:
-        print("there is no `trimtab audit`: causes of the data alone are left out", file=sys.stderr)
-        return
-    for code, change, shares in (
-        ("LEAKAGE", with_leak, (0.6, 0.85, 1.0)),
-        ("DUPLICATES", with_copies, (0.01, 0.05, 0.2)),
-        ("IMBALANCE", unbalanced, (0.2, 0.1, 0.04)),
-    ):
-        for grade, share in enumerate(shares, 1):
-            yield Injected(
-                cause=code,
-                grade=grade,
-                make=lambda seed, change=change, share=share: change(mixture(seed), seed, share),
-                settings=SOUND,
-            )
+FIRST_SEED = {"development": 0, "report": 5000}
+POINTS = 5.0
+FALSE_ALARMS_AT_MOST, NAMED_AT_LEAST = 0.05, 0.9
+Cell = dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="CAUSE", help=f"clean, {', '.join(CODES)}; small letters will do")
-    parser.add_argument("--grades", nargs="+", type=int, metavar="N", help="0 is clean, 3 the strongest")
-    parser.add_argument("--cases", type=int, default=10, help="data sets of each (default 10)")
-    parser.add_argument("--minutes", type=float, default=10, help="of each diagnosis (default 10)")
-    parser.add_argument("--seeds", type=int, default=5, help="of each trial (default 5)")
-    parser.add_argument("--resume", action="store_true", help="keep what the file of results already holds")
-    options = parser.parse_args()
-    result: dict[str, Any] = {"cells": []}
-    if options.resume and RESULTS.exists():
-        result = json.loads(RESULTS.read_text())
-    result["command"] = " ".join(["python benchmarks/diagnosis.py", *sys.argv[1:]])
-    result |= {"machine": describe_machine(), "versions": package_versions()}
-    wanted = None if options.only is None else {word.lower().replace("-", "_") for word in options.only}
-    for number, case in enumerate(cases()):
-        if wanted is not None and case.cause.lower() not in wanted:
-            continue
-        if options.grades is not None and case.grade not in options.grades:
-            continue
-        for seed in range(options.cases):
-            key = {"case": number, "cause": case.cause, "grade": case.grade, "seed": seed}
-            if any(key.items() <= cell.items() for cell in result["cells"]):
-                continue
+    options = parse()
+    result = start_result(options)
+    for case, seed in chosen(options):
+        key = {"cause": case.cause, "kind": case.kind, "grade": case.grade, "seed": seed}
+        if not any(key.items() <= cell.items() for cell in result["cells"]):
             result["cells"].append(key | examine(case, seed, options))
             result["table"] = summarize(result["cells"])
-            write_json(RESULTS, result)
-    print(to_text(result.get("table", [])))
+            write_json(options.out, result)
+    if options.environments is not None:
+        result["versions"]["skore"] = ask_skore(result["cells"], options.environments, options.work)
+        result["table"] = summarize(result["cells"])
+        write_json(options.out, result)
+    print(to_text(result["table"]))
+    sys.exit(0 if report_bars(result["table"]) else 1)
 
 
-def examine(case: Injected, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Run and diagnose one data set; return the codes found, and what the best remedy gains."""
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    work = Path(tempfile.gettempdir()) / "diagnosis-cases"
+    parser.add_argument("--only", nargs="+", metavar="CAUSE", help=f"clean, {', '.join(CODES)}; small letters will do")
+    parser.add_argument("--grades", nargs="+", type=int, metavar="N", help="0 is clean, 3 the strongest")
+    parser.add_argument("--clean", type=int, default=10, help="clean data sets of each kind (default 10)")
+    parser.add_argument("--strongest", type=int, default=10, help="data sets of each cause at grade 3 (default 10)")
+    parser.add_argument("--weaker", type=int, default=3, help="data sets at grades 1 and 2 (default 3)")
+    parser.add_argument("--minutes", type=float, default=10, help="of each diagnosis (default 10)")
+    parser.add_argument("--development", action="store_true", help="seeds that cases and rules may be chosen by")
+    parser.add_argument("--environments", type=Path, help="directory of peers' environments; without it no skore")
+    parser.add_argument("--work", type=Path, default=work, help=f"what skore is given (default {work})")
+    parser.add_argument("--resume", action="store_true", help="keep what the file of results already holds")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file for the results")
+    options = parser.parse_args()
+    options.purpose = "development" if options.development else "report"
+    options.work = options.work / options.purpose
+    options.work.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def start_result(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what is saved, with the cells of before when resuming."""
+    shown = {str(options.environments): "DIR", str(options.work.parent): "DIR", str(options.out): "FILE"}
+    command = " ".join(["python benchmarks/diagnosis.py", *(shown.get(word, word) for word in sys.argv[1:])])
+    about = {"command": command, "machine": describe_machine(), "versions": package_versions()}
+    if not (options.resume and options.out.exists()):
+        return about | {"purpose": options.purpose, "commands": [command], "cells": [], "table": []}
+    before = json.loads(options.out.read_text())
+    if (before["purpose"], before["machine"]) != (options.purpose, about["machine"]):
+        sys.exit(f"{options.out} was measured for another purpose or elsewhere; leave --resume out, or give --out")
+    commands = list(dict.fromkeys([*before["commands"], command]))
+    return before | about | {"versions": before["versions"] | about["versions"], "commands": commands}
+
+
+def chosen(options: argparse.Namespace) -> list[tuple[Case, int]]:
+    """Return the cases and seeds that were asked for."""
+    wanted = None if options.only is None else {word.lower().replace("-", "_") for word in options.only}
+    counts, first = (options.clean, options.weaker, options.weaker, options.strongest), FIRST_SEED[options.purpose]
+    return [
+        (case, first + number)
+        for case in cases()
+        if (wanted is None or case.cause.lower() in wanted) and (options.grades is None or case.grade in options.grades)
+        for number in range(counts[case.grade])
+    ]
+
+
+# ---- one case ----
+
+
+def examine(case: Case, seed: int, options: argparse.Namespace) -> Cell:
+    """Run and diagnose one data set; return the states of all codes, and every trial."""
+    data, started = case.make(seed), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        data = write_table(Path(folder) / "t.csv", *case.make(seed))
-        settings = SETTINGS | case.settings | {"seed": seed}
-        run = trimtab.run(data, target="label", out=Path(folder) / "run", **settings)
-        audit = audited(data, Path(folder)) if find_spec("trimtab.auditing") else None
-        found = trimtab.diagnose(run.directory, minutes=options.minutes, seeds=options.seeds, audit=audit)
+        place, reading = write(data, Path(folder))
+        settings = SETTINGS | case.settings | reading | {"seed": seed}
+        run = trimtab.run(place, out=Path(folder) / "run", **settings)
+        found = trimtab.diagnose(run.directory, minutes=options.minutes, points=POINTS)
+        if data.features.ndim == 2 and (case.cause == "clean" or case.cause in SKORE):
+            hand_over(case, seed, data, run, options.work)
     states = {finding.code: finding.state for finding in found.findings}
-    gains = {
-        finding.code: max((gain or 0.0 for gain in finding.evidence.get("accuracy_gains", {}).values()), default=0.0)
-        for finding in found.found
-    }
-    cell = {"states": states, "accuracy_gains": gains, "seconds": round(found.seconds, 1)}
-    cell["trials"] = [
-        {
-            "cause": finding.code,
-            "remedy": trial.remedy,
-            "gain": trial.gain,
-            "low": trial.low,
-            "helped": trial.has_helped,
-        }
-        for finding in found.findings
-        for trial in finding.trials
-    ]
     named = ", ".join(code for code, state in states.items() if state == "found") or "nothing"
-    print(f"{case.cause} {case.grade}, data set {seed}: found {named} in {found.seconds:.0f} s", flush=True)
-    return cell
+    seconds = time.process_time() - started
+    print(f"{case.cause} {case.kind} {case.grade}, seed {seed}: found {named} in {seconds:.1f} CPU-s", flush=True)
+    return {
+        "clean_of": case.clean_of if case.cause == "clean" else (),
+        "states": states,
+        "severities": {finding.code: finding.severity for finding in found.found},
+        "accuracy": run.evaluation.metrics["accuracy"].value,
+        "gains": {
+            finding.code: max(
+                (gain or 0.0 for gain in finding.evidence.get("accuracy_gains", {}).values()), default=0.0
+            )
+            for finding in found.found
+        },
+        "trials": [
+            {"cause": finding.code, **{name: getattr(trial, name) for name in ("remedy", "gain", "low", "has_helped")}}
+            for finding in found.findings
+            for trial in finding.trials
+        ],
+        "cpu_seconds": round(seconds, 1),
+    }
 
 
-def write_table(path: Path, rows: NDArray[np.float64], labels: NDArray[np.int64]) -> Path:
-    names = [*(f"x{index}" for index in range(rows.shape[1])), "label"]
-    lines = [
-        ",".join([*(f"{value:.4f}" for value in row), f"c{label}"]) for row, label in zip(rows, labels, strict=True)
-    ]
-    path.write_text("\n".join([",".join(names), *lines]) + "\n")
-    return path
+# ---- all of them ----
 
 
-def audited(data: Path, folder: Path) -> Path:
-    """Audit a data set in a process of its own; return the directory of its findings."""
-    command = [sys.executable, "-m", "trimtab", "audit", str(data), "--target", "label", "--out", str(folder / "audit")]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(command)} exited with {process.returncode}: {process.stderr[-2000:]}")
-    return folder / "audit"
+def summarize(cells: list[Cell]) -> list[dict[str, Any]]:
+    """Return a row per code: how often it was named at each grade, and how often where it was not put in.
 
-
-def summarize(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return per cause and grade how often it was named, and per code how often clean data raised an alarm."""
+    What is wrong with data alone is there or not. So any case into which it was not put can raise a false alarm of it,
+    clean ones aside. Other codes are false alarms on clean data only: what is mislabeled is overfitted, too. Where a
+    code is not applicable it cannot be a false alarm, and does not count.
+    """
     table = []
-    for cause, grade in sorted({(cell["cause"], cell["grade"]) for cell in cells}):
-        own = [cell for cell in cells if (cell["cause"], cell["grade"]) == (cause, grade)]
-        if cause == "clean":
-            for code in CODES:
-                alarms = sum(cell["states"][code] == "found" for cell in own)
-                table.append({"cause": "clean", "grade": 0, "code": code, "n": len(own), "share": alarms / len(own)})
-            continue
-        named = [cell for cell in own if cell["states"][cause] == "found"]
-        gains = [cell["accuracy_gains"].get(cause, 0.0) for cell in named]
-        row = {"cause": cause, "grade": grade, "code": cause, "n": len(own), "share": len(named) / len(own)}
-        table.append(row | {"points_recovered": 100 * float(np.mean(gains)) if gains else None})
+    for code in CODES:
+        row: dict[str, Any] = {"code": code}
+        groups = {
+            f"named_{grade}": [c for c in cells if (c["cause"], c["grade"]) == (code, grade)] for grade in (1, 2, 3)
+        }
+        able = [c for c in cells if c["states"][code] in ("found", "not found")]
+        groups["false_alarms"] = [c for c in able if code in c["clean_of"]]
+        groups["elsewhere"] = [c for c in able if code in OF_DATA and c["cause"] not in ("clean", code)]
+        for name, group in groups.items():
+            for who, says in (("trimtab", named_by_us), ("skore", named_by_skore)):
+                answers = [answer for cell in group if (answer := says(cell, code)) is not None]
+                if answers:
+                    row[f"{who}_{name}"] = share_of(answers)
+        gains = [cell["gains"].get(code, 0.0) for cell in groups["named_3"] if named_by_us(cell, code)]
+        row["points_recovered"] = 100 * float(np.mean(gains)) if any(gains) else None
+        table.append(row)
     return table
 
 
+def named_by_us(cell: Cell, code: str) -> bool:
+    return bool(cell["states"][code] == "found")
+
+
+def named_by_skore(cell: Cell, code: str) -> bool | None:
+    """Return ``None`` where skore was not asked, or has no check for it."""
+    found: bool | None = cell.get("skore", {}).get(code)
+    return found
+
+
+def share_of(answers: list[bool]) -> dict[str, Any]:
+    value = sum(answers) / len(answers)
+    return {"count": sum(answers), "n": len(answers), "share": asdict(wilson(value, len(answers), level=0.95))}
+
+
 def to_text(table: list[dict[str, Any]]) -> str:
-    """Return a line per cause and grade."""
-    lines = []
+    """Return the table in Markdown; skore's figures after a stroke."""
+    lines = ["| code | alarms on clean data | on other causes | grade 1 | grade 2 | grade 3 |", f"|{6 * '---|'}"]
     for row in table:
-        what = f"false alarms of {row['code']}" if row["cause"] == "clean" else f"named, grade {row['grade']}"
-        points = row.get("points_recovered")
-        gained = "" if not points else f", {points:+.1f} points with the best remedy"
-        lines.append(f"{row['cause']:<15} {what:<32} {row['share']:.0%} of {row['n']}{gained}")
+        cells = [beside(row, name) for name in ("false_alarms", "elsewhere", "named_1", "named_2", "named_3")]
+        lines.append(f"| `{row['code']}` | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def beside(row: dict[str, Any], name: str) -> str:
+    shown = [row.get(f"{who}_{name}") for who in ("trimtab", "skore")]
+    return " / ".join(f"{one['count']} of {one['n']}" for one in shown if one is not None)
+
+
+def report_bars(table: list[dict[str, Any]]) -> bool:
+    """Print what the project asks of itself, and return whether nothing was missed; no result counts as missed."""
+    is_met = True
+    for row in table:
+        alarm, named = value_of(row, "trimtab_false_alarms"), value_of(row, "trimtab_named_3")
+        missed = [] if alarm is not None and alarm <= FALSE_ALARMS_AT_MOST else [f"false alarms {alarm}"]
+        missed += [] if named is not None and named >= NAMED_AT_LEAST else [f"named {named}"]
+        if row["code"] in SKORE and not is_better(row):
+            missed.append("not better than skore")
+        print(f"bar: {row['code']}: {'met' if not missed else 'MISSED: ' + ', '.join(missed)}")
+        is_met &= not missed
+    return is_met
+
+
+def is_better(row: dict[str, Any]) -> bool:
+    """Return whether the share named less the share of false alarms is above skore's; where equal, with all grades."""
+    if value_of(row, "skore_named_3") is None or value_of(row, "skore_false_alarms") is None:
+        return False
+    ours, theirs = (balance(row, who) for who in ("trimtab", "skore"))
+    return ours > theirs
+
+
+def balance(row: dict[str, Any], who: str) -> tuple[float, float]:
+    """Return the share named at the strongest grade, and that over all grades, each less the share of false alarms."""
+    alarms = [row[name] for name in (f"{who}_false_alarms", f"{who}_elsewhere") if name in row]
+    alarm = sum(one["count"] for one in alarms) / sum(one["n"] for one in alarms)
+    named = [value_of(row, f"{who}_named_{grade}") or 0.0 for grade in (1, 2, 3)]
+    return named[2] - alarm, sum(named) / 3 - alarm
+
+
+def value_of(row: dict[str, Any], name: str) -> float | None:
+    found: float | None = row[name]["share"]["value"] if name in row else None
+    return found
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 import trimtab
 from trimtab.cli import main
 from trimtab.console import Console
+from trimtab.data import Split
 from trimtab.findings import CODES, Finding, load_findings, save_findings
 from trimtab.ledger import Ledger
 from trimtab.plan import Plan
@@ -73,12 +74,11 @@ def test_learning_by_heart_is_found_and_a_remedy_named(by_heart):
 
 
 @pytest.mark.slow
-def test_there_is_signal_and_nobody_audited_the_data(by_heart):
-    directory, found = by_heart
+def test_there_is_signal_and_the_data_are_looked_at(by_heart):
+    _, found = by_heart
     assert of(found, "NO_SIGNAL").state == "not found"
-    shift = of(found, "SHIFT")
-    assert shift.state == "not checked"
-    assert shift.summary == f"`trimtab audit {directory.parent / 't.csv'} --target y` looks for this."
+    states = {code: of(found, code).state for code in ("LEAKAGE", "DUPLICATES", "IMBALANCE", "SHIFT")}
+    assert states == dict.fromkeys(("LEAKAGE", "DUPLICATES", "IMBALANCE"), "not found") | {"SHIFT": "not applicable"}
 
 
 @pytest.mark.slow
@@ -141,12 +141,29 @@ def test_where_hardly_a_row_is_wrong_no_remedy_is_tried(easy, capsys):
     assert found.commands == {}
 
 
-def test_an_audit_is_taken_over(easy, tmp_path):
-    shift = Finding(code="SHIFT", state="found", summary="It moved.", severity="warning")
-    save_findings([shift], tmp_path / "findings.json")
-    found = trimtab.diagnose(easy, minutes=0.5, audit=tmp_path)
-    assert of(found, "SHIFT") == shift
-    assert of(found, "LEAKAGE").state == "not checked"
+def test_an_audit_of_the_same_data_is_taken_over(easy, people_csv, tmp_path):
+    audit = trimtab.audit(people_csv, target="buys", out=tmp_path / "audit")
+    moved = [Finding(code="SHIFT", state="found", summary="It moved.", severity="warning")]
+    save_findings(moved, audit.directory / "findings.json", data_hash=Split.load(easy / "data" / "split").data_hash)
+    found = trimtab.diagnose(easy, minutes=0.5, audit=audit.directory)
+    assert of(found, "SHIFT") == moved[0]
+    assert of(found, "LEAKAGE").state == "not found"  # looked for here, since that audit says nothing of it
+
+
+def test_an_audit_knows_its_data_as_the_run_does(easy, people_csv, tmp_path):
+    audit = trimtab.audit(people_csv, target="buys", out=tmp_path / "audit")
+    found = trimtab.diagnose(easy, minutes=0.5, audit=audit.directory)
+    assert of(found, "LEAKAGE") == next(finding for finding in audit.findings if finding.code == "LEAKAGE")
+    assert of(found, "OVERFIT").state == "not applicable"  # what an audit does not check is no answer
+
+
+def test_an_audit_of_other_data_is_refused(easy, tmp_path, capsys):
+    audit = trimtab.audit(write_table(tmp_path / "t.csv", rows=80), target="y", out=tmp_path / "audit")
+    assert main(["diagnose", str(easy), "--audit", str(audit.directory)]) == 2
+    assert capsys.readouterr().err.strip() == (
+        f"trimtab: the findings in {audit.directory} are not about the data of {easy}, as that run read them; expected "
+        f"an audit of the same data; leave --audit out, or audit what the run was given: `trimtab audit {easy}`."
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from trimtab.findings import CODES, Finding, Trial, in_order, load_findings, save_findings
+from trimtab.findings import CODES, Finding, Trial, data_of_findings, in_order, load_findings, save_findings
 
 TRIAL = Trial(
     remedy="dropout 0.2",
@@ -20,6 +20,13 @@ def test_findings_are_read_as_they_were_written(tmp_path):
     others = [Finding(code=code, state="not checked", summary="No time.") for code in CODES if code != "OVERFIT"]
     save_findings([FOUND, *others], tmp_path / "findings.json")
     assert load_findings(tmp_path / "findings.json") == [FOUND, *others]
+
+
+def test_findings_say_which_data_they_are_about(tmp_path):
+    save_findings([FOUND], tmp_path / "findings.json", data_hash="ab12")
+    assert data_of_findings(tmp_path / "findings.json") == "ab12"
+    save_findings([FOUND], tmp_path / "findings.json")
+    assert data_of_findings(tmp_path / "findings.json") is None
 
 
 def test_another_format_is_refused(tmp_path):

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ENVIRONMENTS = {"fastai": "torch", "ultralytics": "torch", "lightning": "torch", "keras": "keras"}
-SYSTEMS = ("trimtab", *ENVIRONMENTS)
+ENVIRONMENTS = {"fastai": "torch", "ultralytics": "torch", "lightning": "torch", "keras": "keras", "skore": "skore"}
+SYSTEMS = ("trimtab", "fastai", "ultralytics", "lightning", "keras")  # that train; skore only checks
 IMPORTS = {  # what a process loads first; done once beforehand, so that nobody's limit pays for a cold disk
     "trimtab": "trimtab.pipeline, torch, onnxruntime, sklearn, matplotlib.pyplot",
     "fastai": "fastai.vision.all",

@@ -124,7 +124,7 @@ def _check(
     from trimtab.generalization.leakage import leakage_finding
     from trimtab.generalization.quick_model import out_of_fold, quick_inputs
     from trimtab.generalization.shift import shift_finding
-    from trimtab.generalization.suspects import find_suspects, label_noise_finding
+    from trimtab.generalization.suspects import doubt, label_noise_finding
 
     units = copies.numbers if dataset.groups is None else join(copies.numbers, dataset.groups)
     inputs = quick_inputs(dataset)
@@ -141,10 +141,10 @@ def _check(
     console.stage("checked", "leakage, duplicates, labels, shift, imbalance")
     why = "It takes a trained model: `trimtab diagnose RUN` checks it on a finished run."
     findings += [Finding(code=code, state="not checked", summary=why) for code in _ELSEWHERE]
-    found, names = find_suspects(dataset.labels, probabilities), dataset.class_names
+    doubts, names = doubt(dataset.labels, probabilities), dataset.class_names
     suspects: list[tuple[str, ...]] = [
-        (dataset.row_names[row], names[dataset.labels[row]], names[suggested], f"{margin:.4f}")
-        for row, suggested, margin in zip(found.rows, found.suggested, found.margins, strict=True)
+        (dataset.row_names[row], names[dataset.labels[row]], names[doubts.suggested[row]], f"{doubts.margins[row]:.4f}")
+        for row in doubts.surest
     ]
     return findings, suspects
 
@@ -155,7 +155,7 @@ def _write(
     """Write the lists: findings, copies, suspects."""
     from trimtab.generalization.duplicates import PARTS, sets_in_order
 
-    save_findings(in_order(findings), directory / "findings.json")
+    save_findings(in_order(findings), directory / "findings.json", data_hash=dataset.content_hash)
     lines = []
     for number, rows in enumerate(sets_in_order(dataset, copies, dataset.parts), start=1):
         for row in rows:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.console import Console
 from trimtab.errors import InputError
-from trimtab.findings import Finding, Trial, save_findings
+from trimtab.findings import Finding, Trial, data_of_findings, load_findings, save_findings
 from trimtab.plan import Plan
 from trimtab.storage import new_directory, write_text
 
@@ -92,7 +92,8 @@ def diagnose(
     points
         The difference in accuracy that the test rows should be able to show, in points of a percentage.
     audit
-        A directory that `trimtab audit` wrote, for the findings about the data.
+        A directory that `trimtab audit` wrote about the same data. What it found in all rows then stands for what
+        is looked for in the open ones here.
     console
         Where progress goes; quiet unless given.
     started
@@ -101,7 +102,7 @@ def diagnose(
     Raises
     ------
     InputError
-        If the run is not finished, its data changed, or an argument is out of range.
+        If the run is not finished, its data changed, the audit is of other data, or an argument is out of range.
     IntegrityError
         If a file of the run was altered.
     """
@@ -114,7 +115,7 @@ def diagnose(
 
     result, console = open_run(run), console or Console(is_quiet=True)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    findings_file = _audit_file(Path(result.directory), audit)
+    findings_file = None if audit is None else _audit_file(audit)
     given = minutes or max(_LEAST_MINUTES, _SHARE * (result.plan.minutes or 0.0))
     with _held(result.directory) as directory:
         source, facts, plan, _ = prepare(result.plan)
@@ -124,7 +125,7 @@ def diagnose(
             case,
             seeds=seeds,
             wanted=points / 100,
-            audit=findings_file,
+            audit=[] if findings_file is None else _audit_of(case, findings_file),
             minutes=given,
             seconds_left=lambda: 60 * given - _WRITING_SECONDS - (time.monotonic() - start),
             console=console,
@@ -147,15 +148,23 @@ def _check(minutes: float | None, seeds: int, points: float) -> None:
         raise InputError(f"points is {points:g}", "a number above 0, at most 100", "change it or leave it out")
 
 
-def _audit_file(run: Path, audit: str | Path | None) -> Path | None:
-    """Return the findings of an audit: those that were given, or those the run has."""
-    if audit is None:
-        own = run / "data" / "audit.json"
-        return own if own.exists() else None
+def _audit_file(audit: str | Path) -> Path:
     path = Path(audit) / "findings.json" if Path(audit).is_dir() else Path(audit)
     if not path.is_file():
         raise InputError(f"there are no findings at {audit}", "a directory that `trimtab audit` made", "check the path")
     return path
+
+
+def _audit_of(case: Case, path: Path) -> list[Finding]:
+    """Return the findings of an audit, if it was one of the run's data."""
+    if data_of_findings(path) != case.dataset.content_hash:
+        run = quote(str(case.directory.path))
+        raise InputError(
+            f"the findings in {path.parent} are not about the data of {case.directory.path}, as that run read them",
+            "an audit of the same data",
+            f"leave --audit out, or audit what the run was given: `trimtab audit {run}`",
+        )
+    return load_findings(path)
 
 
 @contextmanager
@@ -232,7 +241,7 @@ def _notes(examined: Examined) -> list[str]:
     cut = "" if course.fraction == 1 else f", cut to {course.fraction:.0%} of the run's steps to fit into the time"
     return [
         f"Each training was made with {course.seeds} seeds, paired with the baseline's{cut}.",
-        "The test rows took no part.",
+        "The labels of the test rows took no part.",
         "Validation rows judge only weights and temperatures that other validation rows chose.",
     ]
 

@@ -143,9 +143,10 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
     )
 
 
-def save_findings(findings: Sequence[Finding], path: Path) -> None:
-    """Write findings as JSON, atomically."""
-    write_json(path, {"format": _FORMAT, "findings": [finding.to_dict() for finding in findings]})
+def save_findings(findings: Sequence[Finding], path: Path, *, data_hash: str | None = None) -> None:
+    """Write findings as JSON, atomically, with the content hash of the data that they are about if that is given."""
+    found = [finding.to_dict() for finding in findings]
+    write_json(path, {"format": _FORMAT, "data": data_hash, "findings": found})
 
 
 def load_findings(path: Path) -> list[Finding]:
@@ -156,7 +157,23 @@ def load_findings(path: Path) -> list[Finding]:
     ValueError
         If the file is of another format.
     """
-    content = json.loads(path.read_text())
+    return [Finding.from_dict(fields) for fields in _read(path)["findings"]]
+
+
+def data_of_findings(path: Path) -> str | None:
+    """Return the content hash of the data that saved findings are about; ``None`` where they do not say.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another format.
+    """
+    found: str | None = _read(path).get("data")
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
     if content.get("format") != _FORMAT:
         raise ValueError(f"{path} is of format {content.get('format')}; expected {_FORMAT}; write it anew.")
-    return [Finding.from_dict(fields) for fields in content["findings"]]
+    return content

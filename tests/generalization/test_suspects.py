@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trimtab.generalization.quick_model import out_of_fold, quick_inputs
-from trimtab.generalization.suspects import estimate_noise, find_suspects, label_noise_finding
+from trimtab.generalization.suspects import doubt, estimate_noise, label_noise_finding, usual_confidence
 
 
 def flipped(labels, share, classes, seed=2):
@@ -18,20 +18,25 @@ def finding_of(dataset, labels):
     return label_noise_finding(dataset, out_of_fold(quick_inputs(dataset), labels, dataset.num_classes))
 
 
+def answers(labels, *, sure=0.9, classes=4):
+    shares = np.full((len(labels), classes), (1 - sure) / (classes - 1))
+    shares[np.arange(len(labels)), labels] = sure
+    return shares
+
+
 def test_the_confident_joint_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.15, 0.85], [0.1, 0.9], [0.45, 0.55], [0.05, 0.95]])
     labels = np.array([0, 0, 0, 1, 1, 1])
     # thresholds: 0.58 for class 0, 0.8 for class 1, which row 2 passes; row 4 is sure of nothing but right
-    found = find_suspects(labels, probabilities)
-    assert found.rows.tolist() == [2]
-    assert found.suggested.tolist() == [1]
-    assert found.margins == pytest.approx([0.7])
+    found = doubt(labels, probabilities)
+    assert found.surest.tolist() == [2]
+    assert found.suggested.tolist() == [0, 0, 1, 1, 1, 1]
+    assert found.margins == pytest.approx([0, 0, 0.7, 0, 0, 0])
 
 
 def test_the_surest_suspect_comes_first():
     probabilities = np.array([[0.95, 0.05]] * 8 + [[0.96, 0.04], [0.99, 0.01], [0.1, 0.9]])
-    found = find_suspects(np.array([0] * 8 + [1, 1, 1]), probabilities)
-    assert found.rows.tolist() == [9, 8]
+    assert doubt(np.array([0] * 8 + [1, 1, 1]), probabilities).surest.tolist() == [9, 8]
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2])
@@ -42,7 +47,7 @@ def test_wrong_labels_are_found_and_their_share_is_estimated(blobs, share):
     assert finding.state == "found"
     assert finding.value == pytest.approx(share, abs=0.5 * share)
     assert finding.low < finding.value < finding.high
-    found = find_suspects(labels, out_of_fold(quick_inputs(dataset), labels, 3)).rows
+    found = doubt(labels, out_of_fold(quick_inputs(dataset), labels, 3)).surest
     assert is_wrong[found].mean() > 0.9
     assert np.isin(np.flatnonzero(is_wrong), found).mean() > 0.8
 
@@ -67,3 +72,47 @@ def test_few_rows_cannot_tell():
     assert not noise.can_tell
     assert noise.rate.value == 0
     assert noise.surest == 4
+
+
+def test_changed_labels_are_suspect_and_the_true_class_is_suggested():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(4, size=400)
+    given = truth.copy()
+    changed = rng.choice(400, 60, replace=False)
+    given[changed] = (truth[changed] + 1) % 4
+    found = doubt(given, answers(truth))
+    assert set(np.flatnonzero(found.is_suspect)) == set(changed)
+    assert (found.suggested[changed] == truth[changed]).all()
+    assert found.share == 0.15
+    assert (found.margins[changed] > 0).all()
+
+
+def test_labels_that_the_model_agrees_with_are_not():
+    labels = np.arange(40) % 4
+    assert not doubt(labels, answers(labels)).is_suspect.any()
+
+
+def test_a_class_that_the_model_is_usually_surer_of_needs_more():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    shares = np.array([[0.95, 0.05], [0.95, 0.05], [0.45, 0.55], [0.4, 0.6], [0.4, 0.6], [0.4, 0.6]])
+    assert usual_confidence(labels, shares).tolist() == [np.mean([0.95, 0.95, 0.45]), 0.6]
+    assert not doubt(labels, shares).is_suspect.any()
+
+
+def test_a_class_without_rows_is_never_suggested():
+    labels = np.zeros(5, np.int64)
+    shares = np.tile([0.1, 0.8, 0.1], (5, 1))
+    assert usual_confidence(labels, shares).tolist() == [0.1, np.inf, np.inf]
+    assert not doubt(labels, shares).is_suspect.any()
+
+
+def test_what_is_usual_may_come_from_other_rows():
+    labels, shares = np.array([0]), np.array([[0.3, 0.7]])
+    assert not doubt(labels, shares, np.array([0.9, 0.8])).is_suspect.any()
+    assert doubt(labels, shares, np.array([0.9, 0.6])).is_suspect.all()
+
+
+def test_a_class_less_likely_than_the_label_is_no_objection():
+    usual = np.array([0.9, 0.1])
+    assert not doubt(np.array([0]), np.array([[0.8, 0.2]]), usual).is_suspect.any()
+    assert doubt(np.array([0]), np.array([[0.4, 0.6]]), usual).is_suspect.all()

@@ -9,8 +9,8 @@ from trimtab.evaluation.intervals import Estimate
 from trimtab.findings import Finding
 from trimtab.generalization.evidence import Signal
 
-CHANCE = 0.05
-"""That signal is seen where there is none."""
+CHANCE = 0.01
+"""That signal is seen where there is none: who relies on signal that is none loses most."""
 
 
 def find_no_signal(signal: Signal, *, rows: int, answers_of: str) -> Finding:

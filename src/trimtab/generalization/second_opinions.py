@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trimtab.evaluation.temperature import deal_folds
 from trimtab.generalization.evidence import best_epoch, log_softmax
-from trimtab.generalization.noise import Doubts, doubt, usual_confidence
+from trimtab.generalization.suspects import Doubts, doubt, usual_confidence
 from trimtab.generalization.trials import Bench
 
 PARTS = 3

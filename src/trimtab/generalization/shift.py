@@ -1,9 +1,9 @@
 """The finding SHIFT: whether the test part that came with the data looks like another world than the training part.
 
 A quick model learns to tell rows of the two apart. What it achieves on rows it did not see is an area under the ROC
-curve of one half when there is nothing to see; the interval is DeLong's, and the same is done with permuted parts to
-know what chance gives. A shift that does not concern what the class depends on does no harm, and a change in what the
-classes mean is not seen: labels play no part.
+curve of one half when there is nothing to see; the interval is DeLong's. Where that says that there is something, the
+same is done with permuted parts to know what chance gives. A shift that does not concern what the class depends on does
+no harm, and a change in what the classes mean is not seen: labels play no part.
 
 Legend: ``N`` rows.
 
@@ -60,12 +60,14 @@ def shift_finding(dataset: Dataset, inputs: QuickInputs, *, seed: int = 0) -> Fi
         return Finding(code="SHIFT", state="not applicable", summary=summary)
     chosen = np.concatenate(rows)
     is_test = np.repeat([0, 1], [len(part) for part in rows]).astype(np.int64)
-    area = domain_area(inputs.take(chosen), is_test, seed=seed)
-    chance = [domain_area(inputs.take(chosen), rng.permutation(is_test), seed=seed).value for _ in range(_PERMUTATIONS)]
-    p_value = (1 + sum((other or 0.0) >= (area.value or 0.0) for other in chance)) / (1 + _PERMUTATIONS)
-    evidence = {"p_value": p_value, "rows": [len(part) for part in rows], "largest_by_chance": max(chance, key=_number)}
-    evidence |= {"columns": _columns(dataset, chosen, is_test, seed), "class_shares": _class_shares(dataset, parts)}
-    return _finding(area, p_value, evidence)
+    taken = inputs.take(chosen)
+    area = domain_area(taken, is_test, seed=seed)
+    evidence: dict[str, Any] = {"rows": [len(part) for part in rows], "class_shares": _class_shares(dataset, parts)}
+    is_seen = _number(area.low) > 0.5 and _number(area.value) >= _MATTERS
+    if is_seen:
+        evidence |= _chance(taken, is_test, _number(area.value), rng, seed)
+        evidence["columns"] = _columns(dataset, chosen, is_test, seed)
+    return _finding(area, evidence, is_found=is_seen and evidence["p_value"] <= 1 / (1 + _PERMUTATIONS))
 
 
 def domain_area(inputs: QuickInputs, is_test: Rows, *, seed: int) -> Estimate:
@@ -74,11 +76,18 @@ def domain_area(inputs: QuickInputs, is_test: Rows, *, seed: int) -> Estimate:
     return roc_auc_estimate(is_test, found[:, 1])
 
 
-def _finding(area: Estimate, p_value: float, evidence: dict[str, Any]) -> Finding:
-    value, low, high = (float(end or 0.0) for end in (area.value, area.low, area.high))
-    is_found = low > 0.5 and value >= _MATTERS and p_value <= 1 / (1 + _PERMUTATIONS)
+def _chance(inputs: QuickInputs, is_test: Rows, area: float, rng: np.random.Generator, seed: int) -> dict[str, float]:
+    """Return how often, and how well at most, rows are told apart whose parts were permuted."""
+    permuted = [domain_area(inputs, rng.permutation(is_test), seed=seed).value for _ in range(_PERMUTATIONS)]
+    largest = max(_number(other) for other in permuted)
+    p_value = (1 + sum(_number(other) >= area for other in permuted)) / (1 + _PERMUTATIONS)
+    return {"p_value": p_value, "largest_by_chance": largest}
+
+
+def _finding(area: Estimate, evidence: dict[str, Any], *, is_found: bool) -> Finding:
+    value, low, high = (_number(end) for end in (area.value, area.low, area.high))
     told = f"with an area under the ROC curve of {value:.2f} ({low:.2f} to {high:.2f}; by chance 0.50)"
-    named = [column["name"] for column in evidence["columns"][:2]]
+    named = [column["name"] for column in evidence.get("columns", [])[:2]]
     by = f", most of all by {' and '.join(repr(name) for name in named)}" if named and is_found else ""
     return Finding(
         code="SHIFT",

@@ -1,16 +1,16 @@
-"""The finding LABEL_NOISE: rows whose label a model trained without them contradicts with confidence.
+"""Rows whose labels are suspect, and the finding LABEL_NOISE: how many labels are wrong, as far as that can be told.
 
 Confident learning (Northcutt and others) in a few lines of NumPy: cleanlab, where it comes from, brings more packages
-than all of trimtab needs. A class's threshold is the mean probability that rows with its label get; a row is suspect
-when another class passes its threshold and is the likeliest. Suspects are candidates for a second look, not proven
-mistakes: a weak model suspects hard rows.
+than all of trimtab needs. A class is usually given some probability to rows that are labeled so; a row is suspect when
+a model that was trained without it gives another class at least what is usual for that one, and more than it gives the
+label. Suspects are candidates for a second look, not proven mistakes: a weak model suspects hard rows.
 
 How many labels are wrong cannot be read off the suspects. It is read off the surest tenth of the rows: where a model
 is surest, clean rows hardly ever have another label, so a tenth that still disagrees holds wrong labels at their rate
 in the data (the anchor points of Liu and Tao). This needs a problem that is easy for the quick model apart from wrong
 labels; where it is not, hard rows look the same and the finding says so.
 
-Legend: ``N`` rows, ``K`` classes, ``S`` suspects.
+Legend: ``N`` rows, ``K`` classes.
 
 References
 ----------
@@ -30,7 +30,7 @@ from trimtab.evaluation.intervals import Estimate, undefined, wilson
 from trimtab.findings import Finding, Severity
 
 Rows = NDArray[np.int64]
-Probabilities = NDArray[np.float64]
+Probabilities = NDArray[np.floating]
 _SUREST = 0.1  # share of the rows
 _FEWEST = 20  # rows that share must hold
 _HARDEST = 0.3  # share of hard rows up to which wrong labels can be told from them
@@ -42,22 +42,34 @@ _METHOD = "out-of-fold confident learning; disagreement among the surest tenth"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Suspects:
-    """Rows whose labels deserve a second look, the surest first.
+class Doubts:
+    """Labels against what a model says that did not see them.
 
     Attributes
     ----------
-    rows
-        [S] row numbers.
+    is_suspect
+        bool [N].
     suggested
-        [S] the class that the model gives instead.
+        int64 [N], the class that the model gives instead; the label itself where that is not suspect.
     margins
-        [S] by how much its probability exceeds that of the label.
+        float64 [N], probability of the suggested class less that of the label.
     """
 
-    rows: Rows
+    is_suspect: NDArray[np.bool_]
     suggested: Rows
-    margins: Probabilities
+    margins: NDArray[np.float64]
+
+    @property
+    def share(self) -> float:
+        """Share of suspects."""
+        return float(self.is_suspect.mean()) if len(self.is_suspect) else 0.0
+
+    @property
+    def surest(self) -> Rows:
+        """The numbers of the suspect rows, the surest first."""
+        rows = np.flatnonzero(self.is_suspect)
+        surest: Rows = rows[np.argsort(-self.margins[rows], kind="stable")].astype(np.int64)
+        return surest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,27 +97,35 @@ class NoiseEstimate:
         return self.surest >= _FEWEST and self.hard_share <= _HARDEST
 
 
-def find_suspects(labels: Rows, probabilities: Probabilities) -> Suspects:
-    """Return the rows off the diagonal of the confident joint.
+def usual_confidence(labels: Rows, probabilities: Probabilities) -> NDArray[np.float64]:
+    """Return the mean probability of each class over the rows that are labeled so, float64 [K].
+
+    A class without a row gets infinity: nothing is confidently of a class that nobody has seen.
+    """
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    own = probabilities[np.arange(len(labels)), labels]
+    sums = np.bincount(labels, weights=own, minlength=probabilities.shape[1])
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
+
+
+def doubt(labels: Rows, probabilities: Probabilities, usual: NDArray[np.float64] | None = None) -> Doubts:
+    """Return which labels a model doubts that was not trained on these rows.
 
     Parameters
     ----------
     labels
-        [N] given class numbers.
+        int64 [N].
     probabilities
-        [N, K] of models that did not see the row.
+        float [N, K] of a model that did not see the rows.
+    usual
+        float64 [K], from other rows; from these unless given.
     """
-    num_classes, rows = probabilities.shape[1], np.arange(len(labels))
-    counts = np.bincount(labels, minlength=num_classes)
-    own = probabilities[rows, labels]
-    sums = np.bincount(labels, weights=own, minlength=num_classes)
-    thresholds = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
-    best = probabilities.argmax(axis=1)
-    is_suspect = (best != labels) & (probabilities[rows, best] >= thresholds[best])
-    margins = probabilities[rows, best] - own
-    found = np.flatnonzero(is_suspect)
-    found = found[np.argsort(-margins[found], kind="stable")].astype(np.int64)
-    return Suspects(rows=found, suggested=best[found].astype(np.int64), margins=margins[found])
+    usual = usual_confidence(labels, probabilities) if usual is None else usual
+    rows, given = np.arange(len(labels)), probabilities.astype(np.float64)
+    likeliest = np.where(given >= usual, given, -1.0).argmax(axis=1)  # of the classes that reach what is usual
+    is_suspect = (given[rows, likeliest] >= usual[likeliest]) & (given[rows, likeliest] > given[rows, labels])
+    suggested = np.where(is_suspect, likeliest, labels).astype(np.int64)
+    return Doubts(is_suspect=is_suspect, suggested=suggested, margins=given[rows, suggested] - given[rows, labels])
 
 
 def estimate_noise(labels: Rows, probabilities: Probabilities, *, level: float = 0.95) -> NoiseEstimate:
@@ -114,7 +134,7 @@ def estimate_noise(labels: Rows, probabilities: Probabilities, *, level: float =
     Parameters
     ----------
     labels, probabilities
-        As of `find_suspects`.
+        As of `doubt`.
     level
         Of the interval.
     """
@@ -141,15 +161,16 @@ def label_noise_finding(dataset: Dataset, probabilities: Probabilities) -> Findi
     probabilities
         [N, K] out of fold.
     """
-    found, noise = find_suspects(dataset.labels, probabilities), estimate_noise(dataset.labels, probabilities)
+    doubts, noise = doubt(dataset.labels, probabilities), estimate_noise(dataset.labels, probabilities)
+    suspects = int(doubts.is_suspect.sum())
     evidence = {
-        "suspects": len(found.rows),
+        "suspects": suspects,
         "surest_rows": noise.surest,
         "hard_share": noise.hard_share,
         "quick_model_accuracy": float((probabilities.argmax(axis=1) == dataset.labels).mean()),
-        "suspects_shown": _shown(dataset, found),
+        "suspects_shown": _shown(dataset, doubts),
     }
-    look = f"{len(found.rows):,} labels are contradicted by a quick model that did not see them"
+    look = f"{suspects:,} labels are contradicted by a quick model that did not see them"
     rate = noise.rate
     if not noise.can_tell:
         why = "the rows are few" if noise.surest < _FEWEST else "many rows are hard for it"
@@ -185,14 +206,14 @@ def _severity(rate: float) -> Severity:
     return next(severity for least, severity in _SEVERITIES if rate >= least)
 
 
-def _shown(dataset: Dataset, found: Suspects) -> list[dict[str, object]]:
+def _shown(dataset: Dataset, doubts: Doubts) -> list[dict[str, object]]:
     return [
         {
             "row": int(row),
             "name": dataset.row_names[int(row)],
             "label": dataset.class_names[int(dataset.labels[row])],
-            "suggested": dataset.class_names[int(suggested)],
-            "margin": round(float(margin), 4),
+            "suggested": dataset.class_names[int(doubts.suggested[row])],
+            "margin": round(float(doubts.margins[row]), 4),
         }
-        for row, suggested, margin in zip(found.rows, found.suggested, found.margins, strict=True)
-    ][:_SHOWN]
+        for row in doubts.surest[:_SHOWN]
+    ]

@@ -20,7 +20,8 @@ from trimtab.stages.job import Job
 def audit_split(job: Job, dataset: Dataset, split: Split, copies: Copies) -> None:
     """Write ``data/audit.json``: what was found about copies and classes."""
     duplicates = duplicates_finding(dataset, copies, parts_of(dataset, split))
-    save_findings([duplicates, imbalance_finding(dataset)], job.directory.data / "audit.json")
+    found = [duplicates, imbalance_finding(dataset)]
+    save_findings(found, job.directory.data / "audit.json", data_hash=dataset.content_hash)
 
 
 def tell_copies(job: Job, dataset: Dataset, split: Split, copies: Copies) -> None:

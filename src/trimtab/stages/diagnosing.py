@@ -1,6 +1,6 @@
 """The diagnosis of a finished run: what its files say, what its validation rows say, what trials say; all as findings.
 
-Nothing here looks at the test rows: what is said of them was measured by the run.
+Nothing here looks at the test rows' labels: what is said of them was measured by the run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from trimtab.console import Console
 from trimtab.evaluation.intervals import student_quantile
 from trimtab.evaluation.temperature import choose_temperature
-from trimtab.findings import Finding, State, in_order, load_findings
+from trimtab.findings import Finding, State, in_order
 from trimtab.generalization.conclusions import Concluded, Extra, conclude
 from trimtab.generalization.diagnosis import (
     Lack,
@@ -28,16 +28,14 @@ from trimtab.generalization.diagnosis import (
 )
 from trimtab.generalization.evidence import LEAST_WRONG, judge_fixed, signal_of
 from trimtab.generalization.gains import Gain
-from trimtab.generalization.noise import Doubts
 from trimtab.generalization.observations import find_no_signal, find_test_too_small
 from trimtab.generalization.remedies import Remedy
+from trimtab.generalization.suspects import Doubts
 from trimtab.stages.case import Case, calibration_of
+from trimtab.stages.data_findings import data_findings
 from trimtab.stages.job import mode_of
 from trimtab.stages.trying import Tried, minutes_for_all, plan_course, try_remedies
 from trimtab.storage import write_text
-
-AUDITED = ("DUPLICATES", "LEAKAGE", "SHIFT", "IMBALANCE")
-"""Codes that `trimtab audit` looks for, in the data alone."""
 
 _LEAST_UNITS = 10  # independent validation rows, or groups of them
 
@@ -55,7 +53,7 @@ def examine(
     *,
     seeds: int,
     wanted: float,
-    audit: Path | None,
+    audit: Sequence[Finding],
     minutes: float,
     seconds_left: Callable[[], float],
     console: Console,
@@ -71,13 +69,15 @@ def examine(
     wanted
         The difference in accuracy that the test rows should show, a share.
     audit
-        Findings of `trimtab audit`, or ``None``.
+        What `trimtab audit` found in the same data; may be empty.
     minutes, seconds_left
         What the user gave, and what is left of it.
     console
         Where progress goes.
     """
     lack = _obstacle(case)
+    of_data = data_findings(case, audit, seconds_left=seconds_left)
+    console.stage("data", _found_in_data(of_data))
     tried = None if lack else _try(case, seeds, seconds_left, console)
     more = _command_for_all(case, seeds)
     if tried is None and lack is None:
@@ -91,9 +91,14 @@ def examine(
         _signal(case, tried),
         find_uncalibrated(_of(concluded, "UNCALIBRATED"), error, reason=reason, without_trial=without_trial),
         find_test_too_small(case.evaluation.metrics["accuracy"], rows=case.evaluation.rows, wanted=wanted),
-        *_audited(case, audit),
+        *of_data,
     ]
     return Examined(findings=tuple(in_order(findings)), tried=tried)
+
+
+def _found_in_data(findings: Sequence[Finding]) -> str:
+    found = [finding.code for finding in findings if finding.state == "found"]
+    return ", ".join(found) if found else "nothing found in the data alone"
 
 
 def _obstacle(case: Case) -> Lack | None:
@@ -220,21 +225,12 @@ def _temperature(case: Case) -> tuple[list[Extra], str, State]:
     return [extra], choice.reason, "not found"
 
 
-def _audited(case: Case, audit: Path | None) -> list[Finding]:
-    """Return what an audit of the data found, and what to do about what it did not look for."""
-    target = "" if case.plan.target is None else f" --target {quote(case.plan.target)}"
-    lack = Lack("not checked", f"`trimtab audit {quote(case.plan.data)}{target}` looks for this.")
-    known = {} if audit is None else {finding.code: finding for finding in load_findings(audit)}
-    return [known.get(code) or lack.of(code) for code in AUDITED]
-
-
 def write_suspects(case: Case, doubts: Doubts, path: Path) -> None:
     """Write the training rows whose labels are suspect, the most doubtful first: name, label, suggestion, margin."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["name", "label", "suggested", "margin"])
-    places = np.flatnonzero(doubts.is_suspect)
-    for place in places[np.argsort(-doubts.margins[places], kind="stable")]:
+    for place in doubts.surest:
         row = int(case.split.train[place])
         names = (
             case.dataset.class_names[int(number)] for number in (case.dataset.labels[row], doubts.suggested[place])

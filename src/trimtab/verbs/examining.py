@@ -78,7 +78,7 @@ def _add_diagnose_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--points", type=float, metavar="X", default=2.0, help="accuracy points that test rows should show (default 2)"
     )
-    parser.add_argument("--audit", metavar="DIR", help="what `trimtab audit` wrote about the data")
+    parser.add_argument("--audit", metavar="DIR", help="take over what `trimtab audit` found in these data")
     add_json_option(parser)
 
 
@@ -128,7 +128,8 @@ EXAMINING = {
         summary="what holds a finished run back, shown by trial, and what to do next",
         description="Train a finished run again with one change at a time, the likeliest remedy first, and say which\n"
         "ones help: a cause is found only when its remedy does better on held-out rows, beyond chance.\n"
-        "Trials take training and validation rows only; the test rows are not looked at.",
+        "Trials take training and validation rows only; no label of a test row is looked at. Leaks, copies, rare\n"
+        "classes and shift are looked for in the data, or taken over from an audit.",
         examples="examples:\n  trimtab diagnose runs/photos --minutes 20\n"
         "  trimtab diagnose runs/churn --audit runs/churn-audit --json\n"
         "  trimtab run runs/photos/diagnosis/overfit.toml          the remedy that helped most",
