@@ -140,7 +140,7 @@ class FoldTask:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> FoldTask:
         """Return what `to_dict` gave; the load is that of the process that reads it."""
-        clock = {name: math.inf if value is None else value for name, value in fields["clock"].items()}
+        clock: dict[str, Any] = {name: math.inf if value is None else value for name, value in fields["clock"].items()}
         clock["kept"] = Kept(clock["kept"], Load.from_now(threads=fields["recipe"]["threads"]))
         made = {
             "directory": Path(fields["directory"]),
