@@ -1,13 +1,13 @@
 """What keeping memory and multiplying matrices save of a training step of the network that pictures get by default.
 
-    python benchmarks/resnet_step.py [--rounds 15] [--width 64] [--rows 512]
+    python benchmarks/resnet_step.py [--rounds 7] [--width 64] [--rows 512]
 
 A `resnet` of stages width, 4 width, 4 width takes steps on made-up pictures of 32 x 32 pixels, in bfloat16 where the
 processor has it. Three variants take a step each in turn, back and forth, in one process: as torch does it, with
 `trimtab.training.memory.keeping_memory`, and with the weight gradients of small pictures from matrix products
 (`trimtab.training.torch_convolution`) as well, which is how trimtab trains. Times are processor time; the ratio is the
-median over the rounds. Measured with one thread, and with two while another process keeps one processor busy, as on
-the machine of somebody who works on. Prints a table and writes it to benchmarks/results/resnet_step.json.
+median over the rounds. Measured with one thread, and with two while one or two other processes keep processors busy,
+as on the machine of somebody who works on. Prints a table and writes it to benchmarks/results/resnet_step.json.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from trimtab.training.rows import Rows
 from trimtab.training.torch_steps import TorchStepper, make_stepper, using_threads
 
 RESULTS = Path(__file__).parent / "results" / "resnet_step.json"
-WARM_STEPS = 3
+WARM_STEPS = 1
 
 
 def as_torch_convolves() -> AbstractContextManager[Any]:
@@ -55,13 +55,13 @@ VARIANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], ...]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     table = []
-    for threads, busy in ((1, 0), (2, 1)):
+    for threads, busy in ((1, 0), (2, 1), (2, 2)):
         print(f"{threads} thread(s), {busy} busy process(es) beside them, n = {options.rounds}")
         with using_threads(threads), busy_processes(busy):
             rows = measure(make(options, threads), options.rounds)

@@ -1,7 +1,7 @@
 """Memory that one step frees is the next step's, instead of going back to the system and being asked for again.
 
 Activations of a batch are tens of megabytes each. The C library maps and unmaps each of them anew, and the system
-clears every page on the way: a fifth of the processor time of a training step (`benchmarks/resnet_step.py`).
+clears every page on the way: about a tenth of the processor time of a training step (`benchmarks/resnet_step.py`).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 oneDNN, with which torch convolves on processors, computes them badly in two cases (`benchmarks/resnet_step.py`,
 measured with AMX): of small pictures with many channels, 12 times as slow as the convolution itself at 3x3 pixels and
 256 channels, where nine matrix products take a fifth of that; and with several threads of channels in multiples of 64
-that do not become more, where the threads add up by waiting for each other in a loop. When another process has one of
-the processors, that takes 50 times as long and more, and a training step 6 times.
+that do not become more, where the threads add up by waiting for each other in a loop. When other processes have the
+processors, one of two threads does that in vain: a training step takes twice as long to 30 times as long.
 
 Shapes: B batch, I O channels in and out, H W height and width.
 """
