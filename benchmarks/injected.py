@@ -108,8 +108,8 @@ def _causes() -> dict[str, tuple[str, tuple[float, ...], Callable[[int, float], 
         return mixture(seed)
 
     by_heart = GREEDY | {"steps": 240, "validation_fraction": 0.6, "test_fraction": 0.2}
-    noisy = SOUND_ON_DIGITS | {"options": {"hidden": [64]}, "dropout": 0.0, "weight_decay": 0.0}
-    noisy |= {"validation_fraction": 0.4}
+    noisy = SOUND_ON_DIGITS | {"dropout": 0.0, "weight_decay": 0.0}
+    noisy |= {"validation_fraction": 0.45, "test_fraction": 0.1}
     return {
         "OVERFIT": ("table", (6, 12, 24), lambda seed, noise: two_classes(seed, noise=int(noise)), lambda _: by_heart),
         "UNDERFIT": ("table", (60, 30, 15), plain, lambda steps: SOUND | {"steps": int(steps)}),

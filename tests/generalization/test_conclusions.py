@@ -54,7 +54,7 @@ def test_more_trials_make_wider_intervals():
 
 def test_suspect_labels_are_judged_by_trusted_rows():
     is_trusted = np.arange(200) < 150
-    trial = outcome("without suspect labels", -0.5, cause="LABEL_NOISE", right=0.0)
+    trial = outcome("likelier labels for suspects", -0.5, cause="LABEL_NOISE", right=0.0)
     trial.right_gains[:, :150] = np.where(np.arange(150) % 3 == 0, 1.0, 0.0)
     trial.right_gains[:, 150:] = -1.0
     found = conclude([trial, outcome("none", 0.0)], is_trusted=is_trusted)[0]
@@ -65,7 +65,7 @@ def test_suspect_labels_are_judged_by_trusted_rows():
 
 
 def test_a_few_rows_that_turn_right_show_nothing():
-    trial = outcome("without suspect labels", 0.0, cause="LABEL_NOISE")
+    trial = outcome("likelier labels for suspects", 0.0, cause="LABEL_NOISE")
     trial.right_gains[:] = 0.0
     trial.right_gains[:, :3] = 1.0
     assert not conclude([trial], is_trusted=np.ones(200, np.bool_))[0].trial.has_helped

@@ -76,7 +76,7 @@ def test_underfitting_means_that_training_rows_are_learned_better_too():
 
 def test_label_noise_has_to_help_trusted_rows_and_all():
     arguments = {"suspects": 60, "rows": 400, "listed": "They are listed in s.csv."}
-    helps = concluded("without suspect labels", 0.05, 0.02, cause="LABEL_NOISE")
+    helps = concluded("likelier labels for suspects", 0.05, 0.02, cause="LABEL_NOISE")
     found = find_label_noise([helps], **arguments)
     assert (found.state, found.severity) == ("found", "critical")
     assert found.remedy.endswith("They are listed in s.csv.")

@@ -124,7 +124,7 @@ def test_fewer_rows_are_trained_on_in_as_many_passes(make_bench):
 def test_moved_labels_are_suspect(make_bench):
     bench = make_bench(flipped=0.3, rows=(600, 300))
     bench.run_baselines()
-    opinions = second_opinions(bench)
+    opinions = second_opinions(bench, 2)
     clean = make_bench(rows=(600, 300))
     moved = bench.material.training.labels != clean.material.training.labels
     suspect = opinions.training.is_suspect
@@ -132,6 +132,23 @@ def test_moved_labels_are_suspect(make_bench):
     assert suspect[~moved].mean() < 0.25
     assert len(opinions.validation.is_suspect) == 300
     assert opinions.training.share == pytest.approx(suspect.mean())
+
+
+def test_a_vote_of_several_rounds_is_right_more_often_than_one(make_bench):
+    bench, clean = make_bench(flipped=0.4, rows=(600, 300)), make_bench(rows=(600, 300))
+    bench.run_baselines()
+    moved = bench.material.training.labels != clean.material.training.labels
+    wrong = [np.mean(second_opinions(bench, rounds).training.is_suspect != moved) for rounds in (1, 4)]
+    assert wrong[1] < wrong[0] < 0.4
+
+
+def test_other_labels_are_trained_on_and_the_rows_keep_their_own(make_bench):
+    bench, clean = make_bench(flipped=0.4, rows=(600, 300)), make_bench(rows=(600, 300))
+    bench.run_baselines()
+    before = bench.material.training.labels.copy()
+    outcome = bench.attempt(remedy(), clean.material.training.labels)
+    assert outcome.right_gains.mean() > 0.02
+    np.testing.assert_array_equal(bench.material.training.labels, before)
 
 
 def test_baselines_that_there_are_are_not_trained_again(make_bench):

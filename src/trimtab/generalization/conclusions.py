@@ -2,8 +2,8 @@
 
 Log loss judges remedies, at the temperature that other rows ask for, so that a gain is more than a different
 sureness. On rows whose labels may be wrong it says little: a model that knows better than the label is punished. So
-training without suspect labels is judged by accuracy on the validation rows whose own labels nobody doubts; a sign
-test over rows has to agree.
+training with other labels for suspects is judged by accuracy on the validation rows whose own labels nobody doubts; a
+sign test over rows has to agree.
 
 Legend: ``S`` seeds, ``N`` validation rows.
 """

@@ -66,7 +66,7 @@ def find_underfit(concluded: Sequence[Concluded], gap: Gap, *, untried: int) -> 
 def find_label_noise(
     concluded: Sequence[Concluded], *, suspects: int, rows: int, listed: str, lack: Lack | None = None
 ) -> Finding:
-    """Return whether training without the rows of suspect labels names more rows right.
+    """Return whether training with likelier labels for the suspects names more rows right.
 
     It has to on validation rows whose own labels are not suspect, beyond chance, and on all of them on the whole: the
     trusted ones alone are the easier ones, which a model that has seen no hard ones may do well on.
@@ -74,7 +74,7 @@ def find_label_noise(
     Parameters
     ----------
     concluded
-        The trial without suspects, if there was one.
+        The trial with other labels, if there was one.
     suspects, rows
         Suspect training rows, of so many.
     listed
@@ -87,19 +87,19 @@ def find_label_noise(
     if lack is not None:
         return Lack(lack.state, f"{seen}; {lack.why}").of("LABEL_NOISE", evidence)
     if not concluded:
-        text = f"{seen}: too few to tell anything by training without them."
+        text = f"{seen}: too few to tell anything by training with other ones."
         return Finding(code="LABEL_NOISE", state="not found", summary=text, evidence=evidence)
     trial, all_rows = concluded[0].trial, concluded[0].accuracy_gain or 0.0
     evidence |= {"accuracy_gain_on_all_rows": all_rows}
     gain = f"{_points(trial.gain)} on trusted validation rows, {_points(all_rows)} on all"
     if not (trial.has_helped and all_rows > 0):
-        text = f"{seen}, but training without them is not shown to help: {gain}."
+        text = f"{seen}, but training with likelier ones is not shown to help: {gain}."
         return Finding(code="LABEL_NOISE", state="not found", summary=text, evidence=evidence, trials=(trial,))
     return Finding(
         code="LABEL_NOISE",
         state="found",
         severity="critical" if suspects > _MANY_SUSPECTS * rows else "warning",
-        summary=f"{seen}, and a model trained without them names more right: {gain}.",
+        summary=f"{seen}, and a model trained with likelier ones names more right: {gain}.",
         evidence=evidence,
         value=trial.gain,
         low=trial.low,

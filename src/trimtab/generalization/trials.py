@@ -135,18 +135,18 @@ class Bench:
             self.training_seconds = max(each.seconds for each in self.recorded)
         return True
 
-    def attempt(self, remedy: Remedy, places: IntArray | None = None) -> Outcome | None:
+    def attempt(self, remedy: Remedy, labels: IntArray | None = None) -> Outcome | None:
         """Try a remedy with one seed after the other, as long as it gains something on the whole.
 
-        Giving up early can only hide a gain, never invent one. Training without suspect labels is never given up:
-        what it gains shows on trusted rows only, and which these are is not known here.
+        Giving up early can only hide a gain, never invent one. Training with other labels is never given up: what it
+        gains shows on trusted rows only, and which these are is not known here.
 
         Parameters
         ----------
         remedy
             The change.
-        places
-            Of the training rows that are trained on; all unless given.
+        labels
+            That the training rows have instead of their own.
 
         Returns
         -------
@@ -157,7 +157,7 @@ class Bench:
         try:
             while len(pairs) < len(self.seeds) and self.fits(remedy.work) and _is_promising(remedy, pairs):
                 index = len(pairs)
-                recorded = self.record(remedy.settings, self.seeds[index], places)
+                recorded = self.record(remedy.settings, self.seeds[index], labels=labels)
                 if recorded is None:
                     break
                 learned.append(self._training_loss(self.recorded[index]) - self._training_loss(recorded))
@@ -211,6 +211,7 @@ class Bench:
         seed: int,
         places: IntArray | None = None,
         watched: IntArray | None = None,
+        labels: IntArray | None = None,
     ) -> Recorded | None:
         """Train once, and return what the network said at each validation; ``None`` when the time was up.
 
@@ -224,6 +225,8 @@ class Bench:
             Of the training rows that are trained on, in as many passes as the baseline makes; all unless given.
         watched
             Places of the training rows whose answers are recorded; those of the material unless given.
+        labels
+            That all training rows have instead of their own.
 
         Raises
         ------
@@ -232,6 +235,7 @@ class Bench:
         """
         setup, material, answers = self.setup_of(settings), self.material, list[NDArray[np.float32]]()
         rows = material.training if places is None else material.part(places)
+        rows = rows if labels is None else replace(rows, labels=labels)
         steps = max(1, round((setup.recipe.steps or 1) * len(rows) / len(material.training)))
         started = self.clock()
         train(

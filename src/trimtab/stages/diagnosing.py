@@ -180,7 +180,7 @@ def _label_noise(case: Case, tried: Tried, concluded: Sequence[Concluded], more:
     if tried.opinions is None:
         why = f"there was no time left to look for suspect labels; {more} has time for everything."
         return Lack("not checked", why).of("LABEL_NOISE")
-    lack = Lack("not checked", f"there was no time to train without them; {more} has it.")
+    lack = Lack("not checked", f"there was no time to train with other labels; {more} has it.")
     return find_label_noise(
         concluded,
         suspects=int(tried.opinions.training.is_suspect.sum()),

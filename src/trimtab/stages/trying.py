@@ -19,7 +19,7 @@ from trimtab.errors import TrainingError
 from trimtab.generalization.evidence import Gap, gap_of
 from trimtab.generalization.material import Material, Setup
 from trimtab.generalization.remedies import Remedy, overfit_remedies, underfit_remedies
-from trimtab.generalization.second_opinions import WORK, SecondOpinions, second_opinions
+from trimtab.generalization.second_opinions import ROUNDS, SecondOpinions, second_opinions, work_of
 from trimtab.generalization.trials import Bench, Outcome
 from trimtab.plan import Plan
 from trimtab.planning import Facts, model_kwargs
@@ -35,7 +35,7 @@ _STEPS_LEAST = 10
 _LEAST_TRAININGS = 4  # with each seed: the baseline and three remedies
 _MOST_TRAININGS = 14  # the baseline and all remedies
 _FEW_SEEDS = 3  # more are better only where there is time for all remedies
-_SUSPECTS_LEAST, _SUSPECT_SHARE = 10, 0.03  # fewer cannot be told by training without them
+_SUSPECTS_LEAST, _SUSPECT_SHARE = 10, 0.03  # fewer cannot be told by training with other labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def plan_course(seconds: float, training_seconds: float, steps: int, *, seeds: i
 def minutes_for_all(plan: Plan, training_seconds: float, steps: int, *, seeds: int) -> float:
     """Return the minutes, rounded up, that every trial at full length would take: an upper estimate."""
     remedies = [*overfit_remedies(plan, steps=steps), *underfit_remedies(plan, steps=steps)]
-    trainings = max(_MOST_TRAININGS * seeds, seeds * (2 + sum(remedy.work for remedy in remedies)) + WORK)
+    trainings = max(_MOST_TRAININGS * seeds, seeds * (3 + sum(remedy.work for remedy in remedies)) + work_of(ROUNDS))
     minutes = 1.1 * trainings * training_seconds / 60 + 0.2
     unit = 10 ** (math.floor(math.log10(minutes)) - (minutes >= 10))  # two digits from ten on
     return float(f"{math.ceil(minutes / unit) * unit:.6g}")
@@ -100,7 +100,7 @@ class Tried:
     opinions
         About labels; ``None`` when there was no time.
     had_time_for_noise
-        Whether training without the suspects was tried, or there were too few of them.
+        Whether training with other labels was tried, or too few are suspect.
     """
 
     bench: Bench
@@ -213,8 +213,8 @@ def _queues(plan: Plan, gap: Gap, steps: int, course: Course) -> tuple[list[Reme
     return (overfit, underfit) if gap.share > UNDERFIT_SHARE else (underfit, overfit)
 
 
-def _attempt(bench: Bench, remedy: Remedy, console: Console, places: NDArray[np.int64] | None = None) -> None:
-    outcome = bench.attempt(remedy, places)
+def _attempt(bench: Bench, remedy: Remedy, console: Console, labels: NDArray[np.int64] | None = None) -> None:
+    outcome = bench.attempt(remedy, labels)
     if outcome is None:
         return
     if outcome.has_diverged:
@@ -226,11 +226,16 @@ def _attempt(bench: Bench, remedy: Remedy, console: Console, places: NDArray[np.
 
 
 def _doubt_labels(bench: Bench, console: Console) -> tuple[SecondOpinions | None, bool]:
-    """Look for suspect labels and try without them; return the doubts and whether there was time for all that."""
-    if not bench.fits(WORK):
+    """Look for suspect labels and try others; return the doubts and whether there was time for all that.
+
+    The rows stay and get the class that the networks give them which did not see them: without them a network would
+    have fewer rows, and no hard ones, and would lose by that about what it gains.
+    """
+    rounds = next((count for count in range(ROUNDS, 0, -1) if bench.fits(work_of(count) + 1)), 0)
+    if not rounds:
         return None, False
     try:
-        opinions = second_opinions(bench)
+        opinions = second_opinions(bench, rounds)
     except TrainingError:
         return None, False
     if opinions is None:
@@ -239,7 +244,6 @@ def _doubt_labels(bench: Bench, console: Console) -> tuple[SecondOpinions | None
     console.stage("labels", f"{doubts.is_suspect.sum():,} of {len(doubts.is_suspect):,} training labels are suspect")
     if doubts.is_suspect.sum() < _SUSPECTS_LEAST or doubts.share < _SUSPECT_SHARE:
         return opinions, True
-    remedy = Remedy(cause="LABEL_NOISE", name="without suspect labels", work=1 - doubts.share)
     before = len(bench.outcomes)
-    _attempt(bench, remedy, console, np.flatnonzero(~doubts.is_suspect))
+    _attempt(bench, Remedy(cause="LABEL_NOISE", name="likelier labels for suspects"), console, doubts.suggested)
     return opinions, len(bench.outcomes) > before
