@@ -120,12 +120,12 @@ def test_the_remedy_is_a_plan_that_can_be_run(by_heart):
 def test_without_time_nothing_is_trained_and_it_says_what_would_do(by_heart, tmp_path, capsys):
     run, data = tmp_path / "run", by_heart[0].parent / "t.csv"
     shutil.copytree(by_heart[0], run)
-    assert main(["diagnose", str(run), "--minutes", "0.02", "--json"]) == 0
+    assert main(["diagnose", str(run), "--minutes", "0.01", "--json"]) == 0
     said = capsys.readouterr().out
     summary = json.loads(said.splitlines()[-1])
     states = {finding["code"]: finding["state"] for finding in summary["findings"]}
     assert {states[code] for code in ("OVERFIT", "UNDERFIT", "LABEL_NOISE")} == {"not checked"}
-    assert f"0.02 minutes are too few to train anything again; `trimtab diagnose {run} --minutes " in said
+    assert f"0.01 minutes are too few to train anything again; `trimtab diagnose {run} --minutes " in said
     assert f"`trimtab audit {data} --target y` looks for this." in said
     assert f"page       {run / 'diagnosis' / 'diagnosis.html'}" in said
     assert " of 10 found; " in said
