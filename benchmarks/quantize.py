@@ -14,14 +14,12 @@ Prints a table per run and writes them, with command, versions and hardware, to 
 from __future__ import annotations
 
 import argparse
-import io
 import multiprocessing
 import shutil
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +125,7 @@ def build(float_onnx: Path, feeds: list[shipped.Feeds], out: Path, variant: str)
         shipped.quantize_int8(float_onnx, feeds, out)
     else:
         settings = {**SETTINGS, **CHANGES[variant]}
-        with shipped._silent_logging(), redirect_stdout(io.StringIO()):
+        with shipped._silent():
             quantize_static(
                 float_onnx,
                 out,
@@ -140,7 +138,7 @@ def build(float_onnx: Path, feeds: list[shipped.Feeds], out: Path, variant: str)
                 reduce_range=settings["reduce_range"],
                 per_channel=settings["per_channel"],
             )
-        onnx.save(shipped._float_logits(out), out)
+        onnx.save(shipped._float_logits(onnx.load(out)), out)
     return {"build_seconds": time.perf_counter() - started, "build_megabytes": peak_memory_megabytes() - before}
 
 

@@ -46,7 +46,8 @@ class Artifact:
         each convolution and linear layer, with batch normalization and fixed factors folded in: ``<layer>.weight`` int8
         and ``<layer>.weight.scale`` float32 [outputs], where the weight is the one times the other; ``<layer>.bias``
         int32 [outputs], where the bias is that times the weight's scale and the scale of the layer's input; and the
-        parameters of layer normalizations and positions as they are.
+        parameters of layer normalizations and positions as they are. A layer may stay in floating point: a weight
+        float32 or float16 without a scale. A bias may be float32 in any case.
     meta
         ``kind`` (``"image"`` or ``"table"``), ``class_names``, and the preprocessing: for pictures ``image_size``,
         ``channels``, ``mean`` and ``std`` (network input = (uint8 / 255 - mean) / std, NCHW); for tables ``encoder``.

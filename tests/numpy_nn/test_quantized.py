@@ -89,8 +89,17 @@ def test_halves_are_rounded_to_even_and_the_rest_is_clipped() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("5.bias", None, "'5.bias' is missing; expected int32 [5]."),
-        ("5.weight", np.zeros((5, 4), np.float32), "'5.weight' is float32 [5, 4]; expected int8 [5, 4]."),
+        ("5.bias", None, "'5.bias' is missing; expected int32 or float32 [5]."),
+        (
+            "5.weight",
+            np.zeros((5, 4), np.int16),
+            "'5.weight' is int16 [5, 4]; expected int8 or float32 or float16 [5, 4].",
+        ),
+        (
+            "5.weight",
+            np.zeros((5, 4), np.float32),
+            "'5.weight.scale' belong to no layer; expected the arrays and activations of this network.",
+        ),
         ("5.weight.scale", np.ones(1, np.float32), "'5.weight.scale' is float32 [1]; expected float32 [5]."),
         ("7.bias", np.ones(1), "'7.bias' belong to no layer; expected the arrays and activations of this network."),
     ],

@@ -51,6 +51,8 @@ def int8_artifact(trained: Artifact, int8_onnx: Path) -> Artifact:
             if place in activations:
                 raise _unexpected(f"more than one rounding of '{place}'")
             activations[place] = file.read_activation(node)
+    if not any(array.dtype == np.int8 for array in arrays.values()):
+        raise _unexpected("nothing but floating point")
     network = build(numpy_nn, trained.builder, trained.kwargs)
     arrays |= {key: np.asarray(trained.arrays[key], np.float32) for key in quantized.float_parameters(network)}
     quantized.assemble(network, arrays, activations)  # refuses what it has no place for
@@ -73,8 +75,11 @@ class _File:
         self._constants = {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
 
     def read_layer(self, node: onnx.NodeProto) -> dict[str, NDArray[Any]]:
-        """Return the weight, its scales and the bias of a convolution or matrix product."""
+        """Return the weight, its scales and the bias of a convolution or matrix product; of a float one no scales."""
         layer = node.name.removeprefix("/")
+        if node.input[1] in self._constants:
+            weight, bias = (self._constants[name] for name in node.input[1:])
+            return {f"{layer}.weight": weight, f"{layer}.bias": bias}
         weight, scale = self._codes(node.input[1], np.int8)
         bias, bias_scale = self._codes(node.input[2], np.int32)
         input_scale = self._constants[self._rounding(node.input[0]).input[1]]
@@ -85,9 +90,9 @@ class _File:
     def _codes(self, tensor: str, kind: type[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Return the whole numbers of a constant and the scale of each output channel."""
         codes, scale, zero_point = (self._constants[name] for name in self._rounding(tensor).input)
-        if codes.dtype != kind or scale.shape != codes.shape[:1] or zero_point.any():
+        if codes.dtype != kind or scale.shape not in ((), (1,), codes.shape[:1]) or zero_point.any():
             raise _unexpected(f"{codes.dtype} {list(codes.shape)} in '{tensor}'")
-        return codes, scale
+        return codes, np.array(np.broadcast_to(scale, codes.shape[:1]))
 
     def _rounding(self, tensor: str) -> onnx.NodeProto:
         """Return the node that makes a tensor of whole numbers."""

@@ -35,6 +35,7 @@ _LEVELS = 256
 _ONE = np.float32(1)
 _SCALABLE = (ReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten, Scale)  # do to codes what they do to values
 _SKIPPED = (BatchNorm1d, BatchNorm2d, ShiftNorm2d, Dropout, Identity)  # the norms are in the weights and biases
+_FLOATS = ("float32", "float16")
 _FLOAT = (GELU, LayerNorm, Tokens, SelfAttention, TokenMean)
 
 
@@ -49,8 +50,9 @@ def assemble(
         Says which layers there are; its own weights are not used.
     arrays
         Of every `Conv2d` and `Linear`, with batch normalization folded in: ``<layer>.weight`` int8, meant times
-        ``<layer>.weight.scale`` float32 [O]; ``<layer>.bias`` int32 [O], meant times that and the scale of the input.
-        Of layers that compute with values their parameters, float32 (`float_parameters`).
+        ``<layer>.weight.scale`` float32 [O], or without scales float32 or float16; ``<layer>.bias`` int32 [O], meant
+        times the weight's scale and that of the input, or float32. Of layers that compute with values their
+        parameters, float32 (`float_parameters`).
     activations
         Scale and zero point by place: ``"input"``, a layer's name, of a rectified layer the name of its `ReLU`, and
         ``<name>.sum`` for a `Residual`. There a value x becomes
@@ -190,23 +192,29 @@ class _Numbers:
         return Grid(np.float32(scale), -float(zero_point), float(_LEVELS - 1 - zero_point))
 
     def layer(self, name: str, shape: tuple[int, ...], scale: np.float32) -> tuple[Array, Array, Array]:
-        """Return weight and bias as float32 codes, and the scale of a sum of their products with codes of ``scale``."""
-        weight = self._take(f"{name}.weight", shape, "int8")
-        scales = scale * self._take(f"{name}.weight.scale", shape[:1], "float32")
-        bias = self._take(f"{name}.bias", shape[:1], "int32")
-        return weight.astype(np.float32), bias.astype(np.float32), scales
+        """Return weight and bias as float32 codes, and the scale of a sum of their products with codes of ``scale``.
+
+        A weight in floating point is its own codes, at a scale of one; a bias in floating point is divided by the
+        scale of the sums.
+        """
+        weight, scales = self._take(f"{name}.weight", shape, "int8", *_FLOATS), np.full(shape[:1], scale, np.float32)
+        if weight.dtype == np.int8:
+            scales = scale * self._take(f"{name}.weight.scale", shape[:1], "float32")
+        bias = self._take(f"{name}.bias", shape[:1], "int32", "float32")
+        codes = bias.astype(np.float32) if bias.dtype == np.int32 else bias / scales
+        return weight.astype(np.float32), codes, scales
 
     def parameters(self, name: str, layer: Module) -> dict[str, Array]:
         """Return the parameters of a layer that computes with values, by their names in it."""
         shapes = {key: parameter.data.shape for key, parameter in layer.named_parameters()}
         return {key: self._take(f"{name}.{key}", shape, "float32") for key, shape in shapes.items()}
 
-    def _take(self, key: str, shape: tuple[int, ...], kind: str) -> Array:
-        """Return an array, which must be of this shape and type."""
+    def _take(self, key: str, shape: tuple[int, ...], *kinds: str) -> Array:
+        """Return an array, which must be of this shape and one of these types."""
         found = self._arrays.pop(key, None)
-        if found is None or found.shape != shape or found.dtype != kind:
+        if found is None or found.shape != shape or found.dtype.name not in kinds:
             given = "missing" if found is None else f"{found.dtype} {list(found.shape)}"
-            raise ValueError(f"'{key}' is {given}; expected {kind} {list(shape)}.")
+            raise ValueError(f"'{key}' is {given}; expected {' or '.join(kinds)} {list(shape)}.")
         return found
 
     def check_that_all_were_used(self) -> None:
