@@ -67,7 +67,7 @@ def _numpy_session(directory: Path, manifest: Mapping[str, Any], threads: int) -
 
     artifact = Artifact.load(directory / ARTIFACT)
     variant = manifest["model"]["variant"]
-    if (variant == "int8") != ("quantization" in artifact.meta):
+    if (variant == "float32") == ("quantization" in artifact.meta):
         raise IntegrityError(
             f"{directory / ARTIFACT} is not the delivered {variant} model",
             f"its {variant} weights",
