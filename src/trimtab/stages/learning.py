@@ -173,7 +173,7 @@ def train_model(job: Job, features: Features, split: Split) -> Artifact:
 def recipe_of(job: Job) -> Recipe:
     """Return the training room's settings of the resolved plan, in a precision that this processor can multiply."""
     plan = job.plan
-    names = Recipe.__dataclass_fields__.keys() - {"shards"}
+    names = Recipe.__dataclass_fields__.keys() - {"shards", "rounding"}
     shards = LOGICAL_SHARDS if plan.deterministic and plan.engine == "torch" else 0  # NumPy has one worker anyway
     recipe = Recipe(**{name: getattr(plan, name) for name in names}, shards=shards)
     if recipe.precision != "bfloat16" or job.facts.has_bfloat16:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.errors import TrainingError
 from trimtab.training.averages import Averaged
@@ -77,6 +78,7 @@ def train(
     checkpoints: Path | None = None,
     replay: Sequence[Correction] | None = None,
     mode: Mode | None = None,
+    initial: Mapping[str, NDArray[Any]] | None = None,
 ) -> Trained:
     """Train a network until its steps are done, its time is up, or validation stops improving.
 
@@ -96,6 +98,8 @@ def train(
         The corrections of an earlier run, followed instead of the clock.
     mode
         What an earlier run was trained in; otherwise the probe of a timed run chooses.
+    initial
+        Weights to start from, by torch's names; fresh ones unless given.
 
     Raises
     ------
@@ -106,6 +110,8 @@ def train(
     """
     with using_threads(recipe.engine, recipe.threads), keeping_memory():
         stepper = make_stepper(builder, kwargs, training, recipe)
+        if initial is not None:
+            stepper.load_weights(initial)
         return run_stepper(
             stepper,
             len(training),

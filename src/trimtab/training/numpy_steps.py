@@ -23,17 +23,19 @@ from trimtab.training.batches import Batches, Rows, step_seed
 from trimtab.training.mode import Mode
 from trimtab.training.numpy_optimizer import NumpyOptimizer
 from trimtab.training.recipe import Recipe
-from trimtab.training.stepper import Arrays, Stepper, accumulated_step
+from trimtab.training.stepper import Arrays, accumulated_step
 
 
-def make_stepper(builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Recipe) -> Stepper:
+def make_stepper(builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Recipe) -> NumpyStepper:
     """Return the network of that name, with fresh weights, ready for step 0.
 
     Raises
     ------
     ValueError
-        If the recipe asks for another precision than float32.
+        If the recipe asks for another precision than float32, or for rounding.
     """
+    if recipe.rounding:
+        raise ValueError("rounding is asked for with engine 'numpy'; expected the engine 'torch'; change one of them.")
     if recipe.precision != "float32":
         raise ValueError(
             f"precision is '{recipe.precision}' with engine 'numpy'; expected float32; change one of them."
@@ -106,6 +108,11 @@ class NumpyStepper:
     def update(self, rate: float) -> None:
         """Move the weights in place along their gradients, at learning rate ``rate``, penalties included."""
         self.optimizer.update(rate)
+
+    def gradients(self) -> Arrays:
+        """Return copies of the gradients of parameters that are trained, by torch's names and layouts."""
+        named = self.network.named_parameters()
+        return {name: np.array(entry.grad) for name, entry in named if entry.requires_grad}
 
     def logits(self, rows: Rows) -> NDArray[np.float32]:
         """Return the network's output for all rows in evaluation mode: float32 [N, K]."""

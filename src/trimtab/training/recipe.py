@@ -59,6 +59,8 @@ class Recipe:
     distill_weight, distill_temperature
         Share of the target that is the teacher's, for rows that have one, and the temperature of its probabilities;
         see `trimtab.training.soft_targets`. Without a teacher they mean nothing.
+    rounding
+        Whether the network computes with numbers rounded as in int8, in training and validation; torch only.
     """
 
     engine: str
@@ -85,6 +87,7 @@ class Recipe:
     shards: int = 0
     distill_weight: float = 0.0
     distill_temperature: float = 1.0
+    rounding: bool = False
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

@@ -105,7 +105,14 @@ class Stepper(Protocol):
         """Take over what `optimizer_arrays` returned."""
 
 
-def make_stepper(builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Recipe) -> Stepper:
+class Differentiable(Stepper, Protocol):
+    """A stepper that also tells its gradients: each engine's own, without workers or averages around it."""
+
+    def gradients(self) -> Arrays:
+        """Return copies of the gradients of parameters that are trained, by torch's names and layouts."""
+
+
+def make_stepper(builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Recipe) -> Differentiable:
     """Return the network of that name, with fresh weights, ready for step 0 on ``rows``, in the recipe's engine.
 
     Raises
@@ -113,7 +120,7 @@ def make_stepper(builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Re
     ValueError
         If there is no engine or no builder of that name, or the engine does not compute in the recipe's precision.
     """
-    stepper: Stepper = _engine(recipe.engine).make_stepper(builder, kwargs, rows, recipe)
+    stepper: Differentiable = _engine(recipe.engine).make_stepper(builder, kwargs, rows, recipe)
     return stepper
 
 

@@ -11,7 +11,7 @@ import copy
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ from trimtab.training import torch_nn
 from trimtab.training.batches import Batches, Rows, step_seed
 from trimtab.training.mode import MEMORY_FORMATS, Mode
 from trimtab.training.recipe import Recipe
-from trimtab.training.stepper import Arrays, Stepper, accumulated_step
+from trimtab.training.stepper import Arrays, accumulated_step
 from trimtab.training.torch_optimizer import TorchOptimizer
 from trimtab.training.torch_shards import sharded_step
 
@@ -37,12 +37,16 @@ _MEMORY_FORMATS: dict[str, torch.memory_format] = {
 }
 
 
-def make_stepper(builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Recipe) -> Stepper:
+def make_stepper(builder: str, kwargs: Mapping[str, Any], rows: Rows, recipe: Recipe) -> TorchStepper:
     """Return the network of that name, with fresh weights, ready for step 0."""
     torch.manual_seed(step_seed(recipe.seed, -1))
     model = _network(builder, kwargs)
     drawn = {key: value.numpy() for key, value in model.state_dict().items()}
     _load(model, initial_arrays(builder, kwargs, drawn, rows.sample()))
+    if recipe.rounding:
+        from trimtab.training.torch_rounding import RoundingStepper
+
+        return RoundingStepper(model, rows, recipe)
     return TorchStepper(model, rows, recipe)
 
 
@@ -114,15 +118,25 @@ class TorchStepper:
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=self._memory_format)
         with _autocast(self.mode.precision):
-            logits = (self._compiled or self.model)(inputs)
+            logits = self.forward(inputs)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
         share = loss * (len(labels) / self._batch_size)
         share.backward()  # type: ignore[no-untyped-call]
         return share.item()
 
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the network's logits, in the mode that it is in."""
+        logits: Tensor = (self._compiled or self.model)(inputs)
+        return logits
+
     def update(self, rate: float) -> None:
         """Move the weights in place along their gradients, at learning rate ``rate``, penalties included."""
         self.optimizer.update(rate, self.mode.precision)
+
+    def gradients(self) -> Arrays:
+        """Return copies of the gradients of parameters that are trained, by torch's names and layouts."""
+        named = self.optimizer.parameters.items()
+        return {name: np.array(entry.grad.numpy(), order="C") for name, entry in named if entry.grad is not None}
 
     def logits(self, rows: Rows) -> NDArray[np.float32]:
         """Return the network's output for all rows in evaluation mode: float32 [N, K]."""
@@ -170,9 +184,13 @@ def _load(model: torch.nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _logits(model: torch.nn.Module, rows: Rows, precision: str) -> NDArray[np.float32]:
-    model.eval()
+    return all_logits(model.eval(), rows, precision)
+
+
+def all_logits(forward: Callable[[Tensor], Tensor], rows: Rows, precision: str) -> NDArray[np.float32]:
+    """Return what a function makes of all rows: float32 [N, K]."""
     with torch.inference_mode(), _autocast(precision):
-        parts: list[Tensor] = [model(_tensor(inputs)).float() for inputs in rows.chunks()]
+        parts = [forward(_tensor(inputs)).float() for inputs in rows.chunks()]
     return torch.cat(parts).numpy()
 
 

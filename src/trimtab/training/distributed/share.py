@@ -61,7 +61,7 @@ class Share:
         self._batch_size = min(recipe.batch_size, len(rows))
         check_enough(recipe, self._batch_size, self._workers)
         self.recipe = recipe
-        self.inner = cast(TorchStepper, make_stepper(builder, kwargs, rows, recipe))
+        self.inner = make_stepper(builder, kwargs, rows, recipe)
         with talking():
             for tensor in self.inner.model.state_dict().values():
                 first = tensor.contiguous()
