@@ -26,7 +26,18 @@ FAR_END = (
     "figures",
     "diagnosing",
 )
-FAR_END += ("smoke", "running", "auditing", "crossvalidating", "ensembling", "classifier", "verbs", "cli", "__main__")
+FAR_END += (
+    "smoke",
+    "running",
+    "auditing",
+    "crossvalidating",
+    "ensembling",
+    "compressing",
+    "classifier",
+    "verbs",
+    "cli",
+    "__main__",
+)
 ORDER = {name: index for index, name in enumerate((*GROUND, *CORRIDOR, *FAR_END))}
 KNOW_TORCH = ("training/torch_", "training/distributed/", "smoke.py")
 HEAVY = ("torch", "sklearn", "pyarrow", "matplotlib", "onnx", "jinja2", "pandas", "scipy", "tqdm")

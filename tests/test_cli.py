@@ -104,7 +104,7 @@ def test_every_verb_explains_itself(verb, capsys):
 def test_a_misspelt_verb_suggests_the_nearest(fails):
     assert fails("rum", "digits") == (
         "there is no verb 'rum'; expected one of run, train, range-test, plan, audit, crossval, ensemble, diagnose, "
-        "evaluate, compare, predict, serve, report, check; did you mean 'run'? pick one."
+        "compress, evaluate, compare, predict, serve, report, check; did you mean 'run'? pick one."
     )
 
 

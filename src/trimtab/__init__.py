@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trimtab.budget import Cost as Cost
     from trimtab.budget import Verdict as Verdict
     from trimtab.classifier import Classifier as Classifier
+    from trimtab.compressing import Compressed as Compressed
+    from trimtab.compressing import compress as compress
     from trimtab.crossvalidating import CrossValidation as CrossValidation
     from trimtab.crossvalidating import crossval as crossval
     from trimtab.deployment import Predictor as Predictor
@@ -42,6 +44,7 @@ _HOMES = {
     "Artifact": "artifact",
     "Budget": "budget",
     "Classifier": "classifier",
+    "Compressed": "compressing",
     "Cost": "budget",
     "CrossValidation": "crossvalidating",
     "Ensembled": "ensembling",
@@ -52,6 +55,7 @@ _HOMES = {
     "Training": "pipeline",
     "TrimtabError": "errors",
     "Verdict": "budget",
+    "compress": "compressing",
     "crossval": "crossvalidating",
     "audit": "auditing",
     "ensemble": "ensembling",

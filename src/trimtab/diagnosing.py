@@ -7,8 +7,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -21,7 +20,6 @@ from trimtab.plan import Plan
 from trimtab.storage import new_directory, write_text
 
 if TYPE_CHECKING:
-    from trimtab.directory import RunDirectory
     from trimtab.stages.case import Case
     from trimtab.stages.diagnosing import Examined
 
@@ -108,6 +106,7 @@ def diagnose(
     """
     start = time.monotonic() if started is None else started
     _check(minutes, seeds, points)
+    from trimtab.directory import RunDirectory, held
     from trimtab.opened import open_run
     from trimtab.pipeline import prepare
     from trimtab.stages.case import open_case
@@ -117,7 +116,7 @@ def diagnose(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     findings_file = None if audit is None else _audit_file(audit)
     given = minutes or max(_LEAST_MINUTES, _SHARE * (result.plan.minutes or 0.0))
-    with _held(result.directory) as directory:
+    with held(RunDirectory(result.directory)) as directory:
         source, facts, plan, _ = prepare(result.plan)
         case = open_case(directory, plan, facts, source, result.evaluation, console)
         console.stage("run", f"{directory.path}: {len(case.features.training):,} training rows, {given:.2g} minutes")
@@ -165,21 +164,6 @@ def _audit_of(case: Case, path: Path) -> list[Finding]:
             f"leave --audit out, or audit what the run was given: `trimtab audit {run}`",
         )
     return load_findings(path)
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[RunDirectory]:
-    """Keep other processes from writing to a run."""
-    from trimtab.directory import RunDirectory
-
-    directory = RunDirectory(path)
-    lock = directory.lock()
-    if lock is None:
-        raise InputError(f"another process writes to {path}", "to be the only one", "try again later")
-    try:
-        yield directory
-    finally:
-        os.close(lock)
 
 
 def _write(case: Case, examined: Examined) -> dict[str, str]:

@@ -103,6 +103,24 @@ class RunDirectory:
         return descriptor
 
 
+@contextmanager
+def held(directory: RunDirectory) -> Iterator[RunDirectory]:
+    """Keep other processes from writing to a directory.
+
+    Raises
+    ------
+    InputError
+        If another process has it.
+    """
+    lock = directory.lock()
+    if lock is None:
+        raise InputError(f"another process writes to {directory.path}", "to be the only one", "try again later")
+    try:
+        yield directory
+    finally:
+        os.close(lock)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A directory that this process may write to, and whether it continues an earlier attempt.

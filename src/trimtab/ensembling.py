@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from trimtab.console import Console
-from trimtab.directory import RunDirectory
+from trimtab.directory import RunDirectory, held
 from trimtab.errors import InputError
 from trimtab.ledger import Ledger
 from trimtab.plan import Plan
@@ -113,7 +111,7 @@ def ensemble(
 
     console = console or Console(is_quiet=True)
     directories = open_crossvalidations([runs] if isinstance(runs, str | Path) else runs)
-    with _held(directories[0]):
+    with held(directories[0]):
         lead, plan = directories[0], Plan.from_toml(directories[0].plan)
         dataset, split, machine = read_shared(directories, plan, console)
         limits = {"megabytes": megabytes, "milliseconds": milliseconds}
@@ -150,18 +148,6 @@ def _check_request(
     if given and not distill:
         name = given[0].replace("_", "-")
         raise InputError(f"--{name} is given without --distill", "it for a student", f"add --distill or drop --{name}")
-
-
-@contextmanager
-def _held(directory: RunDirectory) -> Iterator[None]:
-    """Keep other processes from writing to a directory."""
-    lock = directory.lock()
-    if lock is None:
-        raise InputError(f"another process writes to {directory.path}", "to be the only one", "try again later")
-    try:
-        yield
-    finally:
-        os.close(lock)
 
 
 def _beside(path: Path) -> Path:

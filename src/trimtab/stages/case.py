@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Case:
         Of the run.
     dataset, split, features
         Read again; the same content.
+    artifact
+        The trained network, with the temperature that was delivered.
     probabilities
         float [N, K] for the validation rows, with the temperature that was delivered.
     """
@@ -44,6 +46,7 @@ class Case:
     dataset: Dataset
     split: Split
     features: Features
+    artifact: Artifact
     probabilities: NDArray[np.floating]
 
     @property
@@ -102,6 +105,8 @@ def open_case(
         )
     native = predict_probabilities(artifact, features.validation, engine=str(plan.engine), threads=plan.threads or 1)
     choice = calibration_of(ledger)
+    temperature = choice.temperature if choice else 1.0
+    own = {} if temperature == 1 else {"temperature": temperature}
     return Case(
         directory=directory,
         ledger=ledger,
@@ -111,7 +116,8 @@ def open_case(
         dataset=dataset,
         split=split,
         features=features,
-        probabilities=apply_temperature(native, choice.temperature if choice else 1.0),
+        artifact=replace(artifact, meta={**artifact.meta, **own}),
+        probabilities=apply_temperature(native, temperature),
     )
 
 

@@ -16,13 +16,13 @@ from trimtab.budget import Cost, Verdict
 from trimtab.compression import Measured, accept, int8_artifact, quantize_int8
 from trimtab.console import describe_look, describe_size
 from trimtab.data import Dataset, Split
-from trimtab.deployment import ParityReport, Predictor, export_onnx, parity, write_bundle
+from trimtab.deployment import ParityReport, export_onnx, parity, write_bundle
 from trimtab.deployment.server_check import golden_answer
-from trimtab.deployment.session import Session
 from trimtab.evaluation import Evaluation, Latency, compare_accuracy, evaluate, measure_latency, peak_memory_megabytes
 from trimtab.evaluation.opening import level_of_look
 from trimtab.machine import package_versions
 from trimtab.stages.calibration import Calibrated
+from trimtab.stages.formats import predictor_of
 from trimtab.stages.job import Features, Job, raw_inputs, raw_row
 from trimtab.stages.page import write_evaluation_files, write_run_summary
 from trimtab.storage import sha256_file, write_json
@@ -102,12 +102,6 @@ def export_candidates(job: Job, dataset: Dataset, calibrated: Calibrated, featur
     ]
 
 
-def predictor_of(artifact: Artifact, path: Path, threads: int) -> Predictor:
-    """Return a predictor of an exported file that is in no bundle yet."""
-    manifest = {"kind": artifact.meta["kind"], "class_names": artifact.meta["class_names"]}
-    return Predictor({**manifest, "preprocessing": artifact.meta}, Session(path, threads=threads), threads=threads)
-
-
 def _quantize(job: Job, dataset: Dataset, features: Features, artifact: Artifact, float_path: Path) -> Path:
     """Make the int8 model; it is calibrated on training rows only."""
     random = np.random.default_rng(_CALIBRATION_SEED)
@@ -126,11 +120,12 @@ def _quantize(job: Job, dataset: Dataset, features: Features, artifact: Artifact
 def time_example(artifact: Artifact, path: Path, dataset: Dataset, rows: NDArray[np.int64]) -> Latency:
     """Time one example on one thread, from the encoded file or the raw row where there is one."""
     single = predictor_of(artifact, path, 1)
-    examples = cycle([_original(dataset, int(row)) for row in rows[:32]])
+    examples = cycle([original_of(dataset, int(row)) for row in rows[:32]])
     return measure_latency(lambda: single.predict_proba([next(examples)]), threads=1, seconds=0.7)
 
 
-def _original(dataset: Dataset, row: int) -> Any:
+def original_of(dataset: Dataset, row: int) -> Any:
+    """Return a row as a user has it: the encoded file or the raw row, where there is one."""
     if dataset.read_original is not None:
         return dataset.read_original(row)
     return dataset.images[row] if dataset.images is not None else raw_row(dataset, row)

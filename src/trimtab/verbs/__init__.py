@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from trimtab.verbs.examining import EXAMINING
 from trimtab.verbs.making import MAKING
+from trimtab.verbs.shrinking import SHRINKING
 from trimtab.verbs.using import USING
 from trimtab.verbs.verb import Verb
 
 __all__ = ["VERBS", "Verb"]
 
-VERBS: dict[str, Verb] = MAKING | EXAMINING | USING
+VERBS: dict[str, Verb] = MAKING | EXAMINING | SHRINKING | USING

@@ -1,0 +1,280 @@
+"""The ladder of a finished run, climbed: formats of its own network first, then smaller networks.
+
+A smaller network is measured before it is trained, in the format that it would be delivered in: so the widest one
+that is within the limits is trained, and no time is lost on others. Of each width there are three: what is left of
+the run's network, trained further; the same network from scratch with the run's as teacher; and, as the control, from
+scratch without. All get the same seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.artifact import Artifact
+from trimtab.compression.ladder import AS_TRAINED, Choice, choose_rung, is_finished
+from trimtab.compression.prune import narrower_widths
+from trimtab.evaluation import Comparison, compare_accuracy
+from trimtab.stages.formats import FORMATS, Files
+from trimtab.stages.rungs import Rungs
+from trimtab.stages.smaller import Network, cut, score, teach, train_smaller
+from trimtab.storage import write_json
+
+_SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1)  # of the channels
+_SHARES_WITHOUT_LIMITS = (0.75, 0.5, 0.25)
+_ROOM = 0.8  # share of a limit on time that an untrained network may take in the middle: the limit is for p95
+_FEWEST_SECONDS = 3.0  # of a training
+_SHARE_PLANNED = 0.9  # of the time that is left
+_KINDS = ("pruned", "distilled", "alone")
+_SMALL_FORMATS = ("float32", "int8", "int8 with float layers")
+_ROUNDED = "trained with rounding"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A pruned or distilled network against the same network trained alone for the same time, on validation rows."""
+
+    network: str
+    control: str
+    comparison: Comparison
+
+
+@dataclass(kw_only=True, eq=False)
+class Climb:
+    """The way up.
+
+    Attributes
+    ----------
+    rungs
+        What was found so far, and what measures.
+    importance
+        That channels are pruned by.
+    minutes
+        That were given: networks trained within others are not taken over.
+    claims
+        What pruning and a teacher were worth.
+    notes
+        What a reader should know, without a full stop.
+    """
+
+    rungs: Rungs
+    importance: str
+    minutes: float
+    claims: list[Claim] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def climb(self) -> Choice:
+        """Try rung after rung until one is good enough, or until there is none left, or no time."""
+        self._formats_of_the_run()
+        if self._is_worth_training():
+            self._train_with_rounding()
+        if self._is_worth_training():
+            self._smaller_networks()
+        return choose_rung(self.rungs.found, self.rungs.wanted)
+
+    def _is_finished(self) -> bool:
+        return is_finished(self.rungs.found, self.rungs.wanted)
+
+    def _is_worth_training(self) -> bool:
+        """Return whether a trained network may be better than what there is: not where no rows could show it."""
+        rungs = self.rungs
+        can_be_shown = rungs.least_bound <= rungs.wanted.max_drop
+        is_any_within = any(not rungs.wanted.excesses(rung) for rung in rungs.found)
+        return not self._is_finished() and rungs.has_time() and (can_be_shown or not is_any_within)
+
+    def _smaller_networks(self) -> None:
+        widths = 1 if self.rungs.wanted.has_limits else len(_SHARES_WITHOUT_LIMITS)
+        for place, share in enumerate(self._shares()):
+            if not self._smaller(share, max(1, widths - place)) or self._is_finished():
+                return
+
+    def _formats_of_the_run(self) -> None:
+        files = self.rungs.files(AS_TRAINED, self.rungs.case.artifact)
+        for group, number_format in enumerate(FORMATS):
+            if group and not self.rungs.has_time():
+                self.notes.append(f"there was no time left to try {number_format}: give more --minutes")
+                return
+            self.rungs.add(AS_TRAINED, number_format, files, group)
+            if not group:
+                self._check_rows()
+            if self._is_finished():
+                return
+
+    def _check_rows(self) -> None:
+        """Say so where the validation rows are too few to show a loss as small as is asked for."""
+        least, wanted = self.rungs.least_bound, self.rungs.wanted.max_drop
+        if least > wanted:
+            rows = len(self.rungs.judge.labels)
+            self.notes.append(
+                f"{rows:,} validation rows cannot show that less than {least:.2g} points are lost, even where no "
+                f"answer changes: give --max-drop {math.ceil(10 * least) / 10:g} or more"
+            )
+
+    def _train_with_rounding(self) -> None:
+        """Train on with int8's rounding, where int8 is small and fast enough but loses too much."""
+        int8, wanted = self.rungs.of(AS_TRAINED, "int8"), self.rungs.wanted
+        is_needed = int8 is not None and not wanted.excesses(int8) and wanted.loses_too_much(int8)
+        if not is_needed or self.rungs.case.plan.engine != "torch":
+            return
+        own, seconds = self.rungs.case.artifact, self._seconds(trainings=1 + len(_KINDS))
+        network = Network(builder=own.builder, kwargs=own.kwargs, initial=own.arrays, is_rounding=True)
+        if not self._has_room(_ROUNDED, seconds):
+            return
+        files = self.rungs.files(_ROUNDED, dict(self._train_all({_ROUNDED: network}, seconds))[_ROUNDED])
+        for number_format in ("float32", "int8"):
+            self.rungs.add(_ROUNDED, number_format, files, len(FORMATS))
+
+    # ---- smaller networks ----
+
+    def _shares(self) -> Iterator[float]:
+        """Yield the shares of channels to keep: with limits those within them, the widest first."""
+        if not self.rungs.wanted.has_limits:
+            yield from _SHARES_WITHOUT_LIMITS
+            return
+        is_any_within = False
+        for share in _SHARES:
+            if is_any_within or (self.rungs.has_time() and self._is_within(share)):
+                is_any_within = True
+                yield share
+        if not is_any_within:
+            why = f"even {100 * _SHARES[-1]:.0f}% of the channels are too many for the limits"
+            why = why if self.rungs.has_time() else "there was no time left to look for a width: give more --minutes"
+            self.notes.append(why)
+
+    def _is_within(self, share: float) -> bool:
+        """Return whether a network of so many channels would be within the limits, by measuring it untrained."""
+        folder, wanted = self.rungs.folder / "untrained", self.rungs.wanted
+        judge = replace(self.rungs.judge, loses_too_much=lambda _: False)  # what it answers says nothing yet
+        try:
+            made = Files(self._cut(share), folder, judge).make("int8")
+            assert made is not None  # noqa: S101 - it is always made
+            if made.path.stat().st_size / 1e6 > (wanted.megabytes or math.inf):
+                return False
+            limit = wanted.milliseconds
+            return limit is None or self.rungs.time(made, seconds=0.4)[0].p50_ms <= _ROOM * limit
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _smaller(self, share: float, widths: int) -> bool:
+        """Train the networks of one of so many widths and measure them; return whether there was time."""
+        start, names = self._cut(share), _names(share)
+        seconds = self._seconds(trainings=len(_KINDS) * widths)
+        group = len(FORMATS) + 1 + len({rung.group for rung in self.rungs.found if rung.group > len(FORMATS)})
+        if not self._has_room(names["pruned"], seconds):
+            return False
+        networks = {
+            name: Network(
+                builder=start.builder,
+                kwargs=start.kwargs,
+                initial=start.arrays if kind == "pruned" else None,
+                has_teacher=kind != "alone",
+            )
+            for kind, name in names.items()
+        }
+        for name, trained in self._train_all(networks, seconds):
+            files = self.rungs.files(name, trained)
+            for number_format in _SMALL_FORMATS:
+                self.rungs.add(name, number_format, files, group)
+        self._claim(names)
+        return True
+
+    def _cut(self, share: float) -> Artifact:
+        own = self.rungs.case.artifact
+        return cut(self.rungs.case, self._scores, narrower_widths(own.builder, own.kwargs, share))
+
+    def _seconds(self, *, trainings: int) -> float:
+        """Return the seconds of each of so many trainings, with time kept for measuring what they give.
+
+        The teacher is asked before.
+        """
+        rungs, _ = self.rungs.found, self._teacher
+        measuring = len(_SMALL_FORMATS) * max((rung.seconds for rung in rungs), default=0.0)
+        return _SHARE_PLANNED * self.rungs.seconds_left() / trainings - measuring
+
+    def _has_room(self, name: str, seconds: float) -> bool:
+        """Return whether there is time for a training, or was; note it where there is none."""
+        if seconds >= _FEWEST_SECONDS or (self.rungs.place_of(name) / "model").exists():
+            return True
+        self.notes.append(f"there was no time left to train '{name}': give more --minutes")
+        return False
+
+    def _train_all(self, networks: Mapping[str, Network], seconds: float) -> Iterator[tuple[str, Artifact]]:
+        """Yield networks, each trained for so many seconds, or for those that an earlier attempt began with."""
+        rungs = self.rungs
+        made_of = {
+            name: network.describe(rungs.case.artifact.sha256, self.importance, self.minutes)
+            for name, network in networks.items()
+        }
+        seconds = _settle({rungs.place_of(name): text for name, text in made_of.items()}, seconds)
+        rungs.keys |= made_of
+        for name, network in networks.items():
+            yield name, self._train(name, network, seconds)
+
+    def _train(self, name: str, network: Network, seconds: float) -> Artifact:
+        rungs, folder, left = self.rungs, self.rungs.place_of(name), self.rungs.seconds_left()
+        if not (folder / "model").exists():
+            rungs.console.stage("training", f"{name}, {seconds:.0f} s")
+        return train_smaller(
+            rungs.case,
+            network,
+            folder,
+            self._teacher,
+            rungs.console,
+            seconds=lambda: rungs.seconds_left() - left + seconds,
+        )
+
+    def _claim(self, names: Mapping[str, str]) -> None:
+        """Compare what was pruned and distilled with the control, in floating point."""
+        rungs, control = self.rungs, names["alone"]
+        for kind in ("pruned", "distilled"):
+            both = (rungs.answers[name, "float32"] for name in (control, names[kind]))
+            compared = compare_accuracy(rungs.judge.labels, *both, groups=rungs.case.groups)
+            self.claims.append(Claim(network=names[kind], control=control, comparison=compared))
+            interval = f"[{100 * compared.low:+.2f}, {100 * compared.high:+.2f}]"
+            rungs.console.note(f"{names[kind]} against {control}: {100 * compared.difference:+.2f} points {interval}")
+
+    @cached_property
+    def _scores(self) -> list[NDArray[np.float64]]:
+        return score(self.rungs.case, self.importance)
+
+    @cached_property
+    def _teacher(self) -> NDArray[np.float32]:
+        return teach(self.rungs.case, self.rungs.folder / "teacher.npz")
+
+
+def _settle(made_of: Mapping[Path, str], seconds: float) -> float:
+    """Return the seconds that each of some networks gets: those of an earlier attempt at one of them, if there was one.
+
+    Notes them in each network's folder, and clears away what is of another network.
+    """
+    begun = {folder: _begun(folder / "network.json", text) for folder, text in made_of.items()}
+    seconds = next((earlier for earlier in begun.values() if earlier is not None), round(seconds, 1))
+    for folder, earlier in begun.items():
+        if earlier is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            write_json(folder / "network.json", {"made_of": made_of[folder], "seconds": seconds})
+    return seconds
+
+
+def _begun(path: Path, made_of: str) -> float | None:
+    """Return the seconds that an earlier attempt at the same network was given."""
+    try:
+        earlier = json.loads(path.read_text())
+        return float(earlier["seconds"]) if earlier["made_of"] == made_of else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _names(share: float) -> dict[str, str]:
+    """Return what the networks of a width are called, by kind."""
+    percent = f"{100 * share:.0f}%"
+    return {kind: f"pruned to {percent}" if kind == "pruned" else f"{percent} as wide, {kind}" for kind in _KINDS}
