@@ -29,19 +29,9 @@ def fold(network: Module) -> Sequential:
     ``network`` is left as it is. Answers differ by rounding. A `BatchNorm1d` right after a `Linear` is taken to
     normalize its outputs, [B, F].
     """
-    layers: list[Module] = []
-    for _, layer in flatten(network):
-        before = layers[-1] if layers else None
-        if isinstance(layer, Dropout | Identity):
-            continue
-        if isinstance(layer, _Norm) and isinstance(before, Conv2d | Linear) and layer.tracks:
-            layers[-1] = _folded(before, *_affine(layer))
-        elif isinstance(layer, Scale) and isinstance(before, Conv2d | Linear):
-            layers[-1] = _folded(before, np.float64(layer.factor), np.float64(0))
-        elif isinstance(layer, Residual):
-            layers.append(Residual(fold(layer.module)))
-        else:
-            layers.append(copy.copy(layer))
+    layers = [
+        Residual(fold(layer.module)) if isinstance(layer, Residual) else layer for _, layer in _folded_layers(network)
+    ]
     for index, layer in enumerate(layers):
         if isinstance(layer, Conv2d):
             is_rectified = isinstance([*layers, layer][index + 1], ReLU)
@@ -49,6 +39,46 @@ def fold(network: Module) -> Sequential:
             if is_rectified:
                 layers[index + 1] = Identity()
     return Sequential(*(layer for layer in layers if not isinstance(layer, Identity))).eval()
+
+
+def fold_arrays(network: Module, name: str = "") -> dict[str, Array]:
+    """Return the network's arrays with normalizations and fixed factors folded in, by their state-dict keys.
+
+    They are of the form that `trimtab.numpy_nn.quantized.assemble` takes, all in floating point. ``name`` is the place
+    of the network in another one.
+
+    Raises
+    ------
+    ValueError
+        If a normalization follows no convolution or linear layer.
+    """
+    arrays: dict[str, Array] = {}
+    for place, layer in _folded_layers(network, name):
+        if isinstance(layer, _Norm):
+            raise ValueError(f"layer {place} is {layer}; expected it after a layer that it can be folded into.")
+        if isinstance(layer, Residual):
+            arrays |= fold_arrays(layer.module, f"{place}.module")
+            continue
+        arrays |= {f"{place}.{key}": parameter.data for key, parameter in layer.named_parameters()}
+        if isinstance(layer, Conv2d | Linear):
+            arrays.setdefault(f"{place}.bias", np.zeros(len(layer.weight.data), layer.weight.data.dtype))
+    return arrays
+
+
+def _folded_layers(network: Module, name: str = "") -> list[tuple[str, Module]]:
+    """Return copies of the layers with their names, without those that could be folded into the one before."""
+    layers: list[tuple[str, Module]] = []
+    for place, layer in flatten(network, name):
+        origin, before = layers[-1] if layers else ("", None)
+        if isinstance(layer, Dropout | Identity):
+            continue
+        if isinstance(layer, _Norm) and isinstance(before, Conv2d | Linear) and layer.tracks:
+            layers[-1] = origin, _folded(before, *_affine(layer))
+        elif isinstance(layer, Scale) and isinstance(before, Conv2d | Linear):
+            layers[-1] = origin, _folded(before, np.float64(layer.factor), np.float64(0))
+        else:
+            layers.append((place, copy.copy(layer)))
+    return layers
 
 
 def flatten(network: Module, name: str = "") -> list[tuple[str, Module]]:

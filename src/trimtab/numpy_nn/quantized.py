@@ -167,8 +167,8 @@ class ResidualCodes(Module):
 
 
 @dataclass(frozen=True)
-class _Step:
-    """A layer, its name, and the name and form of what comes out of it."""
+class Step:
+    """A layer, its name, and the place and form of what comes out of it."""
 
     name: str
     layer: Module
@@ -227,7 +227,7 @@ class _Numbers:
 def _assemble(network: Module, name: str, scale: np.float32, numbers: _Numbers) -> tuple[list[Module], np.float32]:
     """Return the layers that take codes of one scale, and the scale of the codes that they give."""
     layers: list[Module] = []
-    for step in _steps(network, name):
+    for step in steps(network, name):
         grid = numbers.grid(step.output)
         unit = _ONE if grid is None else grid.scale
         if isinstance(step.layer, Conv2d | Linear):
@@ -251,7 +251,7 @@ def _assemble(network: Module, name: str, scale: np.float32, numbers: _Numbers) 
 
 
 def _products(
-    layer: Conv2d | Linear, step: _Step, scale: np.float32, grid: Grid | None, numbers: _Numbers
+    layer: Conv2d | Linear, step: Step, scale: np.float32, grid: Grid | None, numbers: _Numbers
 ) -> list[Module]:
     """Return the layer with its codes and what scales its sums; in a convolution that is one."""
     layer = copy.copy(layer)
@@ -265,7 +265,7 @@ def _products(
     return [layer]
 
 
-def _with_values(step: _Step, scale: np.float32, grid: Grid | None, numbers: _Numbers) -> list[Module]:
+def _with_values(step: Step, scale: np.float32, grid: Grid | None, numbers: _Numbers) -> list[Module]:
     """Return a layer that takes values, with what makes values of codes before it and codes of values after it."""
     layer = copy.deepcopy(step.layer)
     layer.load_state_dict(numbers.parameters(step.name, layer))
@@ -273,13 +273,17 @@ def _with_values(step: _Step, scale: np.float32, grid: Grid | None, numbers: _Nu
     return [*before, layer, *([] if grid is None else [Quantize(grid)])]
 
 
-def _steps(network: Module, name: str) -> list[_Step]:
-    steps: list[_Step] = []
+def steps(network: Module, name: str = "") -> list[Step]:
+    """Return the layers that compute, in order; a rectifier belongs to the products before it.
+
+    Left out is what is in the weights and biases. ``name`` is the place of the network in another one.
+    """
+    found: list[Step] = []
     for place, layer in flatten(network, name):
-        follows_products = bool(steps) and isinstance(steps[-1].layer, Conv2d | Linear) and not steps[-1].is_rectified
+        follows_products = bool(found) and isinstance(found[-1].layer, Conv2d | Linear) and not found[-1].is_rectified
         if isinstance(layer, ReLU) and follows_products:
-            steps[-1] = replace(steps[-1], output=place, is_rectified=True)
+            found[-1] = replace(found[-1], output=place, is_rectified=True)
         elif not isinstance(layer, _SKIPPED) and not (isinstance(layer, Scale) and follows_products):
             output = f"{place}.sum" if isinstance(layer, Residual) else place
-            steps.append(_Step(place, layer, output))
-    return steps
+            found.append(Step(place, layer, output))
+    return found
