@@ -3,7 +3,8 @@
  * model is data: steps, constants and sizes. So this file also makes one WebAssembly module for all models.
  *
  * Pictures lie row by row, the channels of a pixel side by side. A number that flows from step to step is a float or a
- * code: one byte, which stands for scale * (code - zero).
+ * code: one byte, which stands for scale * (code - zero). After each tensor in the working memory there is room for
+ * BLOCK more: loops work on whole blocks, and what lies beyond a pixel's channels is written over by the next pixel.
  *
  * C99. Needs no library, though compilers may put memcpy and memset in the place of loops. Where they offer vectors
  * (GCC, Clang), products are written with these, unless TRIMTAB_PLAIN is defined.
@@ -17,11 +18,27 @@
 #error "rounding relies on the order of additions: compile without -ffast-math"
 #endif
 
+/* Functions that would only take more room inlined, and loops over a block: compilers shall make vectors of them, not
+   copies of their body. */
+#if defined(__clang__)
+#define APART __attribute__((noinline))
+#define ROLLED
+#elif defined(__GNUC__)
+#define APART __attribute__((noinline, noclone))
+#define ROLLED _Pragma("GCC unroll 1")
+#else
+#define APART
+#define ROLLED
+#endif
+#define EACH_IN_BLOCK(j, start) ROLLED for (j = (start); j < (start) + BLOCK; j++)
+
 enum {
+    BLOCK = 16,       /* numbers that loops treat at a time, which compilers make a vector or a few of */
     PANEL = 16,       /* output channels whose weights lie side by side */
     QUAD = 4,         /* codes that are multiplied and summed at once */
     MOST_ROWS = 8,    /* of a tile of sums */
-    MOST_COLUMNS = 32
+    MOST_COLUMNS = 32,
+    MOST_TAPS = 64    /* of a filter of its own for each channel */
 };
 
 /* What a step does. trimtab writes these numbers, so their order stays. */
@@ -68,7 +85,7 @@ typedef struct {
     int32_t weight;                     /* place among the floats, or in other forms among the bytes */
     int32_t bias, scale;                /* places among the floats; of sums of codes their offsets and factors */
     int32_t correction;                 /* place among the whole numbers: added to sums of codes */
-    int32_t depth;                      /* weights of one output, or bytes of a row of codes for it */
+    int32_t depth;                      /* numbers of a row that is multiplied; with a filter per channel, of a tap */
     int32_t rows;                       /* outputs that are computed at a time */
     int32_t patches, panels;            /* places of scratch in the working memory */
     int32_t zero, other_zero, out_zero; /* codes of zero; an out_zero below zero: the result are floats */
@@ -99,13 +116,29 @@ static inline float round_to_even(float x)
     return (x + ROUNDER) - ROUNDER;
 }
 
-/* Clamping stands between the last product and the sum that rounds: so the two are never fused, which would round
-   differently. */
-static inline uint8_t to_code(float x, float low, float high, int32_t zero)
+/* The numbers that whole blocks of codes stand for. Apart, so that no product is fused with a sum that follows, which
+   would round differently. */
+static APART void from_codes(const uint8_t *restrict codes, int32_t count, int32_t zero, float scale,
+                             float *restrict out)
 {
-    x = x > low ? x : low;
-    x = x < high ? x : high;
-    return (uint8_t)((int32_t)round_to_even(x) + zero);
+    int32_t i, j;
+    for (i = 0; i < count; i += BLOCK)
+        EACH_IN_BLOCK(j, i)
+            out[j] = (float)(codes[j] - zero) * scale;
+}
+
+/* A block of codes: numbers clamped to low and high, rounded, half to even, and counted from zero. Clamping stands
+   between what was multiplied and the sum that rounds: so the two are never fused, which would round differently. */
+static inline void to_codes(const float *restrict x, float low, float high, int32_t zero, uint8_t *restrict out)
+{
+    float clamped[BLOCK];
+    int32_t j;
+    EACH_IN_BLOCK(j, 0)
+        clamped[j] = x[j] > low ? x[j] : low;
+    EACH_IN_BLOCK(j, 0)
+        clamped[j] = clamped[j] < high ? clamped[j] : high;
+    EACH_IN_BLOCK(j, 0)
+        out[j] = (uint8_t)((int32_t)round_to_even(clamped[j]) + zero);
 }
 
 static inline float exponential(float x)
@@ -162,44 +195,40 @@ static float inverse_root(float x)
 /* Sums and maxima in parts, so that their order is fixed and they need not wait for each other. */
 static float sum_of(const float *x, int32_t count)
 {
-    float parts[PANEL] = {0}, total = 0;
+    float parts[BLOCK] = {0};
     int32_t i = 0, j;
-    for (; i + PANEL <= count; i += PANEL)
-        for (j = 0; j < PANEL; j++)
+    for (; i + BLOCK <= count; i += BLOCK)
+        EACH_IN_BLOCK(j, 0)
             parts[j] += x[i + j];
     for (; i < count; i++)
-        total += x[i];
-    for (j = 0; j < PANEL; j++)
-        total += parts[j];
-    return total;
+        parts[0] += x[i];
+    for (j = 1; j < BLOCK; j++)
+        parts[0] += parts[j];
+    return parts[0];
 }
 
-static float largest_of(const float *x, int32_t count)
+/* softmax(x * factor), in place; what fills up the last block is written over. */
+static APART void softmax(float *restrict x, int32_t count, float factor)
 {
-    float parts[PANEL], largest = x[0];
-    int32_t i = 0, j;
-    for (j = 0; j < PANEL; j++)
-        parts[j] = largest;
-    for (; i + PANEL <= count; i += PANEL)
-        for (j = 0; j < PANEL; j++)
+    float parts[BLOCK], largest, share;
+    int32_t i, j;
+    for (i = count; i % BLOCK; i++)
+        x[i] = -3.4e38f;
+    EACH_IN_BLOCK(j, 0)
+        parts[j] = x[j];
+    for (i = BLOCK; i < count; i += BLOCK)
+        EACH_IN_BLOCK(j, 0)
             parts[j] = x[i + j] > parts[j] ? x[i + j] : parts[j];
-    for (; i < count; i++)
-        largest = x[i] > largest ? x[i] : largest;
-    for (j = 0; j < PANEL; j++)
+    largest = parts[0];
+    for (j = 1; j < BLOCK; j++)
         largest = parts[j] > largest ? parts[j] : largest;
-    return largest;
-}
-
-static void softmax(const float *x, int32_t count, float *result)
-{
-    const float largest = largest_of(x, count);
-    float total;
-    int32_t i;
-    for (i = 0; i < count; i++)
-        result[i] = exponential(x[i] - largest);
-    total = 1.0f / sum_of(result, count);
-    for (i = 0; i < count; i++)
-        result[i] *= total;
+    for (i = 0; i < count; i += BLOCK)
+        EACH_IN_BLOCK(j, 0)
+            x[i + j] = exponential((x[i + j] - largest) * factor);
+    share = 1.0f / sum_of(x, count);
+    for (i = 0; i < count; i += BLOCK)
+        EACH_IN_BLOCK(j, 0)
+            x[i + j] *= share;
 }
 
 /* ---- products of numbers: tiles of sums that stay in registers ---- */
@@ -275,9 +304,8 @@ static void softmax(const float *x, int32_t count, float *result)
                                  const float *left, const float *right, const float *bias,         \
                                  int32_t rectify, float *out, ptrdiff_t out_stride)                \
     {                                                                                              \
-        const T zero = {0};                                                                        \
-        const T left_start = bias ? T##_load(bias) : zero;                                         \
-        const T right_start = bias ? T##_load(bias + sizeof(T) / sizeof(float)) : zero;            \
+        const T left_start = T##_load(bias);                                                       \
+        const T right_start = T##_load(bias + sizeof(T) / sizeof(float));                          \
         int32_t k;                                                                                 \
         EACH_##COUNT(DECLARE, T)                                                                   \
         for (k = 0; k < depth; k++, left += PANEL, right += PANEL) {                               \
@@ -320,6 +348,7 @@ static void softmax(const float *x, int32_t count, float *result)
 #define LARGE_TILE(T)
 #endif
 
+enum { NARROW = LANES };
 DEFINE_VECTOR(narrow, LANES)
 DEFINE_TILES(narrow)
 #ifdef WIDE_LANES
@@ -327,9 +356,9 @@ DEFINE_VECTOR(wide, WIDE_LANES)
 DEFINE_TILES(wide)
 #endif
 
-/* out = a times the weights in panels, plus bias unless that is NULL. Of a tile that is wider than what is left of the
-   columns, the rest is thrown away. */
-static void multiply(const float *a, ptrdiff_t a_stride, int32_t rows, int32_t depth, const float *panels,
+/* out = a times the weights in panels, plus bias. Of a tile that is wider than what is left of the columns, the rest is
+   thrown away. */
+static APART void multiply(const float *a, ptrdiff_t a_stride, int32_t rows, int32_t depth, const float *panels,
                      int32_t columns, const float *bias, int32_t rectify, float *out, ptrdiff_t out_stride)
 {
     float tile[MOST_ROWS * MOST_COLUMNS];
@@ -338,7 +367,7 @@ static void multiply(const float *a, ptrdiff_t a_stride, int32_t rows, int32_t d
     for (column = 0; column < columns; column += width) {
         const int32_t rest = columns - column;
         const float *left = panels + column / PANEL * panel + column % PANEL;
-        const float *own_bias = bias ? bias + column : bias;
+        const float *own_bias = bias + column;
         width = rest > PANEL ? WIDTH : 2 * LANES;
         for (row = 0; row < rows; row += count) {
             float *target = rest < width ? tile : out + row * out_stride + column;
@@ -576,31 +605,44 @@ DEFINE_CODE_TILES(many)
 /* Writes what the kernel covers, tap after tap, for the outputs from first to first + count; beyond the picture lies
    border. */
 #define DEFINE_GATHER(NAME, SOURCE, TARGET)                                                        \
-    static void NAME(const Step *s, const SOURCE *source, int32_t first, int32_t count,            \
-                     TARGET border, TARGET *restrict out, ptrdiff_t out_stride)                    \
+    static APART void NAME##_border(TARGET border, int32_t count, TARGET *restrict out)            \
+    {                                                                                              \
+        int32_t i;                                                                                 \
+        for (i = 0; i < count; i++)                                                                \
+            out[i] = border;                                                                       \
+    }                                                                                              \
+    static APART void NAME##_line(const SOURCE *restrict source, int32_t count, TARGET *restrict out)\
+    {                                                                                              \
+        int32_t i, j;                                                                              \
+        for (i = 0; i + BLOCK <= count; i += BLOCK)                                                \
+            EACH_IN_BLOCK(j, 0)                                                            \
+                out[i + j] = (TARGET)source[i + j];                                                \
+        for (; i < count; i++)                                                                     \
+            out[i] = (TARGET)source[i];                                                            \
+    }                                                                                              \
+    static APART void NAME(const Step *s, const SOURCE *source, int32_t first, int32_t count,      \
+                           TARGET border, TARGET *out)                                             \
     {                                                                                              \
         const int32_t line = s->kernel_width * s->channels;                                        \
-        int32_t i, j, y;                                                                           \
-        for (i = first; i < first + count; i++, out += out_stride) {                               \
+        int32_t i, y;                                                                              \
+        for (i = first; i < first + count; i++, out += s->depth) {                                 \
             const int32_t top = i / s->out_width * s->stride - s->padding;                         \
             const int32_t left = i % s->out_width * s->stride - s->padding;                        \
             const int32_t over = left + s->kernel_width - s->width;                                \
             const int32_t start = left < 0 ? -left * s->channels : 0;                              \
             const int32_t end = over > 0 ? line - over * s->channels : line;                       \
-            TARGET *restrict target = out;                                                         \
+            TARGET *target = out;                                                                  \
             for (y = top; y < top + s->kernel_height; y++, target += line) {                       \
                 const ptrdiff_t place = ((ptrdiff_t)y * s->width + left) * s->channels;            \
                 if (y < 0 || y >= s->height) {                                                     \
-                    for (j = 0; j < line; j++)                                                     \
-                        target[j] = border;                                                        \
+                    NAME##_border(border, line, target);                                           \
                     continue;                                                                      \
                 }                                                                                  \
-                for (j = 0; j < start; j++)                                                        \
-                    target[j] = border;                                                            \
-                for (; j < end; j++)                                                               \
-                    target[j] = (TARGET)source[place + j];                                         \
-                for (; j < line; j++)                                                              \
-                    target[j] = border;                                                            \
+                if (start > 0)                                                                     \
+                    NAME##_border(border, start, target);                                          \
+                NAME##_line(source + (place + start), end - start, target + start);                \
+                if (end < line)                                                                    \
+                    NAME##_border(border, line - end, target + end);                               \
             }                                                                                      \
         }                                                                                          \
     }
@@ -616,7 +658,7 @@ static int is_pointwise(const Step *s)
 /* ---- steps ---- */
 
 /* Weights of so many columns from the first on, as floats in panels. */
-static void expand(const Step *s, const Model *m, int32_t column, int32_t columns, float *restrict out)
+static APART void expand(const Step *s, const Model *m, int32_t column, int32_t columns, float *restrict out)
 {
     const ptrdiff_t size = (ptrdiff_t)s->depth * PANEL;
     const int8_t *restrict bytes = m->bytes + s->weight;
@@ -627,7 +669,7 @@ static void expand(const Step *s, const Model *m, int32_t column, int32_t column
             float *restrict target = out + (ptrdiff_t)k * PANEL;
             const ptrdiff_t place = panel * size + (ptrdiff_t)k * PANEL;
             if (s->form == BYTES) {
-                for (j = 0; j < PANEL; j++)
+                EACH_IN_BLOCK(j, 0)
                     target[j] = (float)bytes[place + j] * scale[j];
             } else if (s->form == NIBBLES) {
                 for (j = 0; j < PANEL / 2; j++) {
@@ -636,7 +678,7 @@ static void expand(const Step *s, const Model *m, int32_t column, int32_t column
                     target[j + PANEL / 2] = (float)(((pair >> 4) ^ 8) - 8) * scale[j + PANEL / 2];
                 }
             } else {
-                for (j = 0; j < PANEL; j++) {
+                EACH_IN_BLOCK(j, 0) {
                     const int32_t low = (uint8_t)bytes[2 * (place + j)], high = (uint8_t)bytes[2 * (place + j) + 1];
                     Word half; /* with a float's fields, and an exponent that is too small by 112 */
                     half.bits = ((high & 127) << 8 | low) << 13;
@@ -647,7 +689,7 @@ static void expand(const Step *s, const Model *m, int32_t column, int32_t column
     }
 }
 
-static void do_products(const Step *s, const Model *m, float *work)
+static APART void do_products(const Step *s, const Model *m, float *work)
 {
     const int32_t outputs = s->out_height * s->out_width;
     const float *bias = m->floats + s->bias;
@@ -660,7 +702,7 @@ static void do_products(const Step *s, const Model *m, float *work)
         if (is_pointwise(s))
             rows = work + s->source + (ptrdiff_t)first * s->channels;
         else
-            gather(s, work + s->source, first, count, 0.0f, patches, s->depth);
+            gather(s, work + s->source, first, count, 0.0f, patches);
         if (s->form == FLOATS) {
             multiply(rows, s->depth, count, s->depth, m->floats + s->weight, s->out_channels, bias, s->rectify, out,
                      s->out_channels);
@@ -675,294 +717,364 @@ static void do_products(const Step *s, const Model *m, float *work)
     }
 }
 
-/* What sums of products of codes stand for: (sum + offset) * factor, as a number or as a code. */
-static void finish_numbers(const Step *s, const Model *m, const int32_t *restrict sums, int32_t column, int32_t count,
-                           float *restrict out)
-{
-    const int32_t *restrict correction = m->wholes + s->correction + column;
-    const float *restrict offset = m->floats + s->bias + column, *restrict factor = m->floats + s->scale + column;
-    const float low = s->rectify ? 0.0f : -3.4e38f;
-    int32_t i;
-    for (i = 0; i < count; i++) {
-        const float x = ((float)(sums[i] + correction[i]) + offset[i]) * factor[i];
-        out[i] = x > low ? x : low;
-    }
-}
-
-static void finish_codes(const Step *s, const Model *m, const int32_t *restrict sums, int32_t column, int32_t count,
-                         uint8_t *restrict out)
+/* What a tile of sums of products of codes stands for: (sum + offset) * factor, as numbers or as codes. */
+static APART void finish(const Step *s, const Model *m, const int32_t *restrict sums, int32_t rows, int32_t columns,
+                         int32_t row, int32_t column, float *work)
 {
     const int32_t *restrict correction = m->wholes + s->correction + column;
     const float *restrict offset = m->floats + s->bias + column, *restrict factor = m->floats + s->scale + column;
     const int32_t zero = s->out_zero;
     const float low = s->rectify ? 0.0f : (float)-zero, high = (float)(255 - zero);
-    int32_t i;
-    for (i = 0; i < count; i++)
-        out[i] = to_code(((float)(sums[i] + correction[i]) + offset[i]) * factor[i], low, high, zero);
-}
-
-/* Of a row of sums the columns from the first on. */
-static void finish(const Step *s, const Model *m, const int32_t *sums, int32_t row, int32_t column, int32_t count,
-                   float *work)
-{
-    const ptrdiff_t place = (ptrdiff_t)row * s->out_channels + column;
-    if (s->out_zero < 0)
-        finish_numbers(s, m, sums, column, count, work + s->result + place);
-    else
-        finish_codes(s, m, sums, column, count, (uint8_t *)(work + s->result) + place);
-}
-
-static void do_code_products(const Step *s, const Model *m, float *work)
-{
-    int32_t sums[MOST_ROWS * MOST_COLUMNS];
-    const int32_t outputs = s->out_height * s->out_width, quads = s->depth / QUAD;
-    const uint8_t *source = (const uint8_t *)(work + s->source);
-    const ptrdiff_t panel = (ptrdiff_t)s->depth * PANEL;
-    int32_t first, count, column, width, row, done, i;
-    for (first = 0; first < outputs; first += count) {
-        Entry *patches = (Entry *)(void *)(work + s->patches);
-        const Entry *rows = patches;
-        count = outputs - first < s->rows ? outputs - first : s->rows;
-        gather_codes(s, source, first, count, (Entry)s->zero, patches, s->depth);
-        for (column = 0; column < s->out_channels; column += width) {
-            const int32_t rest = s->out_channels - column;
-            const int8_t *left = m->bytes + s->weight + column / PANEL * panel + column % PANEL * QUAD;
-            width = rest > PANEL ? CODE_WIDTH : 2 * CODE_LANES;
-            for (row = 0; row < count; row += done) {
-                const Entry *a = rows + (ptrdiff_t)row * s->depth;
-#ifdef CODE_WIDE_LANES
-                if (width == CODE_WIDTH)
-                    done = many_code_tile(a, s->depth, count - row, quads, left, left + panel, sums);
-                else
-#endif
-                    done = few_code_tile(a, s->depth, count - row, quads, left, left + CODE_LANES * QUAD, sums);
-                for (i = 0; i < done; i++)
-                    finish(s, m, sums + i * MOST_COLUMNS, first + row + i, column, rest < width ? rest : width, work);
+    int32_t i, c, j;
+    for (i = 0; i < rows; i++, sums += MOST_COLUMNS) {
+        const ptrdiff_t place = (ptrdiff_t)(row + i) * s->out_channels + column;
+        for (c = 0; c < columns; c += BLOCK) {
+            const int32_t count = columns - c < BLOCK ? columns - c : BLOCK;
+            float numbers[BLOCK];
+            uint8_t codes[BLOCK], *out = (uint8_t *)(work + s->result) + place + c;
+            EACH_IN_BLOCK(j, 0)
+                numbers[j] = ((float)(sums[c + j] + correction[c + j]) + offset[c + j]) * factor[c + j];
+            if (zero < 0) {
+                for (j = 0; j < count; j++)
+                    work[s->result + place + c + j] = s->rectify && numbers[j] < 0.0f ? 0.0f : numbers[j];
+            } else if (count == BLOCK) {
+                to_codes(numbers, low, high, zero, out);
+            } else {
+                to_codes(numbers, low, high, zero, codes);
+                for (j = 0; j < count; j++)
+                    out[j] = codes[j];
             }
         }
     }
 }
 
-/* One filter per channel, at the pixel's taps that lie in the picture. */
-static void do_depthwise(const Step *s, const Model *m, float *work)
+/* Sums for a tile of so many columns, at most MOST_COLUMNS; returns of how many rows. */
+static int32_t code_tile(const Entry *a, int32_t depth, int32_t rows, const int8_t *panels, int32_t columns,
+                         int32_t *sums)
 {
-    const float *source = work + s->source, *weights = m->floats + s->weight, *bias = m->floats + s->bias;
-    const int32_t channels = s->channels;
-    float *restrict out = work + s->result;
-    int32_t i, y, x, c;
-    for (i = 0; i < s->out_height * s->out_width; i++, out += channels) {
-        const int32_t top = i / s->out_width * s->stride - s->padding, left = i % s->out_width * s->stride - s->padding;
-        for (c = 0; c < channels; c++)
-            out[c] = bias[c];
-        for (y = 0; y < s->kernel_height; y++)
-            for (x = 0; x < s->kernel_width; x++) {
-                const float *tap = weights + (ptrdiff_t)(y * s->kernel_width + x) * channels, *pixel;
-                if (top + y < 0 || top + y >= s->height || left + x < 0 || left + x >= s->width)
-                    continue;
-                pixel = source + ((ptrdiff_t)(top + y) * s->width + left + x) * channels;
-                for (c = 0; c < channels; c++)
-                    out[c] += pixel[c] * tap[c];
+    const ptrdiff_t panel = (ptrdiff_t)depth * PANEL;
+    int32_t done = 0, column;
+#ifdef CODE_WIDE_LANES
+    if (columns > PANEL)
+        return many_code_tile(a, depth, rows, depth / QUAD, panels, panels + panel, sums);
+#endif
+    for (column = 0; column < columns; column += 2 * CODE_LANES) {
+        const int8_t *left = panels + column / PANEL * panel + column % PANEL * QUAD;
+        done = few_code_tile(a, depth, rows, depth / QUAD, left, left + CODE_LANES * QUAD, sums + column);
+    }
+    return done;
+}
+
+static APART void do_code_products(const Step *s, const Model *m, float *work)
+{
+    int32_t sums[MOST_ROWS * MOST_COLUMNS];
+    const int32_t outputs = s->out_height * s->out_width;
+    const uint8_t *source = (const uint8_t *)(work + s->source);
+    Entry *patches = (Entry *)(void *)(work + s->patches);
+    int32_t first, count, column, width, row, done;
+    for (first = 0; first < outputs; first += count) {
+        count = outputs - first < s->rows ? outputs - first : s->rows;
+        gather_codes(s, source, first, count, (Entry)s->zero, patches);
+        for (column = 0; column < s->out_channels; column += width) {
+            const int32_t rest = s->out_channels - column;
+            const int8_t *panels = m->bytes + s->weight + (ptrdiff_t)column * s->depth;
+            width = rest > PANEL ? MOST_COLUMNS : PANEL;
+            for (row = 0; row < count; row += done) {
+                done = code_tile(patches + (ptrdiff_t)row * s->depth, s->depth, count - row, panels, width, sums);
+                finish(s, m, sums, done, rest < width ? rest : width, first + row, column, work);
             }
-        for (c = 0; s->rectify && c < channels; c++)
-            out[c] = out[c] > 0 ? out[c] : 0;
+        }
     }
 }
 
-static void do_code_depthwise(const Step *s, const Model *m, float *work)
+/* ---- channel by channel ---- */
+
+/* Where in the source, and among its weights, a filter's tap reads its first channel. */
+typedef struct {
+    int32_t pixel, weight;
+} Tap;
+
+/* The taps of an output that lie in the picture, at most MOST_TAPS; returns how many. */
+static APART int32_t find_taps(const Step *s, int32_t output, Tap *taps)
 {
-    int32_t sums[MOST_COLUMNS];
+    const int32_t top = output / s->out_width * s->stride - s->padding;
+    const int32_t left = output % s->out_width * s->stride - s->padding;
+    int32_t count = 0, y, x;
+    for (y = 0; y < s->kernel_height; y++)
+        for (x = 0; x < s->kernel_width; x++)
+            if (top + y >= 0 && top + y < s->height && left + x >= 0 && left + x < s->width) {
+                taps[count].pixel = ((top + y) * s->width + left + x) * s->channels;
+                taps[count++].weight = (y * s->kernel_width + x) * s->depth;
+            }
+    return count;
+}
+
+/* One filter per channel. */
+static APART void do_depthwise(const Step *s, const Model *m, float *work)
+{
+    Tap taps[MOST_TAPS];
+    const float *source = work + s->source, *weights = m->floats + s->weight, *bias = m->floats + s->bias;
+    float *out = work + s->result;
+    int32_t i, k, c;
+    for (i = 0; i < s->out_height * s->out_width; i++, out += s->channels) {
+        const int32_t count = find_taps(s, i, taps);
+        for (c = 0; c < s->channels; c += 2 * NARROW) {
+            narrow first = narrow_load(bias + c), second = narrow_load(bias + c + NARROW);
+            for (k = 0; k < count; k++) {
+                const float *pixel = source + taps[k].pixel + c, *weight = weights + taps[k].weight + c;
+                first += narrow_load(pixel) * narrow_load(weight);
+                second += narrow_load(pixel + NARROW) * narrow_load(weight + NARROW);
+            }
+            narrow_store(out + c, first, s->rectify);
+            narrow_store(out + c + NARROW, second, s->rectify);
+        }
+    }
+}
+
+/* Sums for a block of channels, tap by tap. A product of an unsigned and a signed byte fits into 16 bits. */
+#if VECTORS && defined(__AVX2__)
+typedef struct {
+    __m256i first, second;
+} TapSums;
+static inline TapSums tap_zero(void)
+{
+    const TapSums zero = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    return zero;
+}
+static inline TapSums tap_add(TapSums sums, const uint8_t *pixel, int32_t zero, const int8_t *tap)
+{
+    const __m256i codes = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)pixel));
+    const __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)tap));
+    const __m256i products = _mm256_mullo_epi16(_mm256_sub_epi16(codes, _mm256_set1_epi16((int16_t)zero)), weights);
+    sums.first = _mm256_add_epi32(sums.first, _mm256_cvtepi16_epi32(_mm256_castsi256_si128(products)));
+    sums.second = _mm256_add_epi32(sums.second, _mm256_cvtepi16_epi32(_mm256_extracti128_si256(products, 1)));
+    return sums;
+}
+static inline void tap_store(int32_t *p, TapSums sums)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, sums.first);
+    _mm256_storeu_si256((__m256i *)(void *)(p + BLOCK / 2), sums.second);
+}
+#else
+typedef struct {
+    int32_t of[BLOCK];
+} TapSums;
+static inline TapSums tap_zero(void)
+{
+    const TapSums zero = {{0}};
+    return zero;
+}
+static inline TapSums tap_add(TapSums sums, const uint8_t *restrict pixel, int32_t zero, const int8_t *restrict tap)
+{
+    int32_t j;
+    EACH_IN_BLOCK(j, 0)
+        sums.of[j] += (int16_t)((int16_t)(pixel[j] - zero) * tap[j]);
+    return sums;
+}
+static inline void tap_store(int32_t *p, TapSums sums)
+{
+    int32_t j;
+    EACH_IN_BLOCK(j, 0)
+        p[j] = sums.of[j];
+}
+#endif
+
+static APART void do_code_depthwise(const Step *s, const Model *m, float *work)
+{
+    Tap taps[MOST_TAPS];
+    int32_t sums[BLOCK];
     const uint8_t *source = (const uint8_t *)(work + s->source);
     const int8_t *weights = m->bytes + s->weight;
-    int32_t i, y, x, c, column;
+    int32_t i, k, c;
     for (i = 0; i < s->out_height * s->out_width; i++) {
-        const int32_t top = i / s->out_width * s->stride - s->padding, left = i % s->out_width * s->stride - s->padding;
-        for (column = 0; column < s->channels; column += MOST_COLUMNS) {
-            const int32_t rest = s->channels - column, count = rest < MOST_COLUMNS ? rest : MOST_COLUMNS;
-            for (c = 0; c < MOST_COLUMNS; c++)
-                sums[c] = 0;
-            for (y = 0; y < s->kernel_height; y++)
-                for (x = 0; x < s->kernel_width; x++) {
-                    const int8_t *tap = weights + (ptrdiff_t)(y * s->kernel_width + x) * s->channels + column;
-                    const uint8_t *pixel;
-                    if (top + y < 0 || top + y >= s->height || left + x < 0 || left + x >= s->width)
-                        continue;
-                    pixel = source + ((ptrdiff_t)(top + y) * s->width + left + x) * s->channels + column;
-                    for (c = 0; c < count; c++)
-                        sums[c] += (pixel[c] - s->zero) * tap[c];
-                }
-            finish(s, m, sums, i, column, count, work);
+        const int32_t count = find_taps(s, i, taps);
+        for (c = 0; c < s->channels; c += BLOCK) {
+            TapSums all = tap_zero();
+            for (k = 0; k < count; k++)
+                all = tap_add(all, source + taps[k].pixel + c, s->zero, weights + taps[k].weight + c);
+            tap_store(sums, all);
+            finish(s, m, sums, 1, s->channels - c < BLOCK ? s->channels - c : BLOCK, i, c, work);
         }
     }
 }
 
 #define DEFINE_MAXIMUM(NAME, TYPE)                                                                 \
-    static void NAME(const Step *s, const TYPE *source, TYPE *restrict out)                        \
+    static void NAME(const Step *s, const TYPE *restrict source, TYPE *restrict out)               \
     {                                                                                              \
-        int32_t i, y, x, c;                                                                        \
+        TYPE largest[BLOCK];                                                                       \
+        const ptrdiff_t line = (ptrdiff_t)s->width * s->channels;                                  \
+        int32_t i, y, x, c, j;                                                                     \
         for (i = 0; i < s->out_height * s->out_width; i++, out += s->channels) {                   \
-            const ptrdiff_t line = (ptrdiff_t)s->width * s->channels;                              \
             const TYPE *corner = source + i / s->out_width * s->stride * line                      \
                                  + (ptrdiff_t)(i % s->out_width) * s->stride * s->channels;        \
-            for (c = 0; c < s->channels; c++)                                                      \
-                out[c] = corner[c];                                                                \
-            for (y = 0; y < s->kernel_height; y++)                                                 \
-                for (x = 0; x < s->kernel_width; x++) {                                            \
-                    const TYPE *pixel = corner + y * line + (ptrdiff_t)x * s->channels;            \
-                    for (c = 0; c < s->channels; c++)                                              \
-                        out[c] = pixel[c] > out[c] ? pixel[c] : out[c];                            \
-                }                                                                                  \
+            for (c = 0; c < s->channels; c += BLOCK) {                                             \
+                EACH_IN_BLOCK(j, 0)                                                        \
+                    largest[j] = corner[c + j];                                                    \
+                for (y = 0; y < s->kernel_height; y++)                                             \
+                    for (x = 0; x < s->kernel_width; x++) {                                        \
+                        const TYPE *pixel = corner + y * line + (ptrdiff_t)x * s->channels + c;    \
+                        EACH_IN_BLOCK(j, 0)                                                \
+                            largest[j] = pixel[j] > largest[j] ? pixel[j] : largest[j];            \
+                    }                                                                              \
+                EACH_IN_BLOCK(j, 0)                                                        \
+                    out[c + j] = largest[j];                                                       \
+            }                                                                                      \
         }                                                                                          \
     }
 
 DEFINE_MAXIMUM(maximum, float)
 DEFINE_MAXIMUM(code_maximum, uint8_t)
 
-static void do_mean(const Step *s, const Model *m, float *work)
+static APART void do_mean(const Step *s, float *work)
 {
-    const float *source = work + s->source;
-    const int32_t pixels = s->height * s->width;
+    const float *restrict source = work + s->source;
     float *restrict out = work + s->result;
-    int32_t i, c;
-    (void)m;
-    for (c = 0; c < s->channels; c++)
-        out[c] = 0;
-    for (i = 0; i < pixels; i++, source += s->channels)
-        for (c = 0; c < s->channels; c++)
-            out[c] += source[c];
-    for (c = 0; c < s->channels; c++)
-        out[c] /= (float)pixels;
+    const int32_t pixels = s->height * s->width;
+    int32_t i, c, j;
+    for (c = 0; c < s->channels; c += BLOCK) {
+        float sums[BLOCK] = {0};
+        for (i = 0; i < pixels; i++)
+            EACH_IN_BLOCK(j, 0)
+                sums[j] += source[(ptrdiff_t)i * s->channels + c + j];
+        EACH_IN_BLOCK(j, 0)
+            out[c + j] = sums[j] / (float)pixels;
+    }
 }
 
-static void do_code_mean(const Step *s, const Model *m, float *work)
+static APART void do_code_mean(const Step *s, const Model *m, float *work)
 {
-    const uint8_t *source = (const uint8_t *)(work + s->source);
-    uint8_t *out = (uint8_t *)(work + s->result);
+    const uint8_t *restrict source = (const uint8_t *)(work + s->source);
+    uint8_t *restrict out = (uint8_t *)(work + s->result);
     const int32_t pixels = s->height * s->width;
     const float factor = m->floats[s->scale], low = (float)-s->out_zero, high = (float)(255 - s->out_zero);
-    int32_t i, c;
-    for (c = 0; c < s->channels; c++) {
-        int32_t sum = 0;
+    int32_t i, c, j;
+    for (c = 0; c < s->channels; c += BLOCK) {
+        int32_t sums[BLOCK] = {0};
+        float means[BLOCK];
         for (i = 0; i < pixels; i++)
-            sum += source[(ptrdiff_t)i * s->channels + c] - s->zero;
-        out[c] = to_code((float)sum / (float)pixels * factor, low, high, s->out_zero);
+            EACH_IN_BLOCK(j, 0)
+                sums[j] += source[(ptrdiff_t)i * s->channels + c + j] - s->zero;
+        EACH_IN_BLOCK(j, 0)
+            means[j] = (float)sums[j] / (float)pixels * factor;
+        to_codes(means, low, high, s->out_zero, out + c);
     }
 }
 
-static int32_t size_of(const Step *s)
+static APART void do_normalize(const Step *s, const Model *m, float *work)
 {
-    return s->height * s->width * s->channels;
-}
-
-/* Sums of codes of two scales: each product in double precision, where it is exact, then rounded to a float, so that
-   no compiler can fuse it with the sum. */
-static void do_code_add(const Step *s, const Model *m, float *work)
-{
-    const uint8_t *one = (const uint8_t *)(work + s->source), *other = (const uint8_t *)(work + s->other);
-    uint8_t *restrict out = (uint8_t *)(work + s->result);
-    const double factor = m->floats[s->scale], other_factor = m->floats[s->scale + 1];
-    const float low = (float)-s->out_zero, high = (float)(255 - s->out_zero);
-    int32_t i;
-    for (i = 0; i < size_of(s); i++) {
-        const float first = (float)((double)(one[i] - s->zero) * factor);
-        const float second = (float)((double)(other[i] - s->other_zero) * other_factor);
-        out[i] = to_code(first + second, low, high, s->out_zero);
-    }
-}
-
-static void do_normalize(const Step *s, const Model *m, float *work)
-{
-    const float *source = work + s->source, *weight = m->floats + s->weight, *bias = m->floats + s->bias;
-    const int32_t channels = s->channels;
+    const float *restrict source = work + s->source;
+    const float *restrict weight = m->floats + s->weight, *restrict bias = m->floats + s->bias;
     float *restrict out = work + s->result;
-    int32_t i, c;
-    for (i = 0; i < s->height * s->width; i++, source += channels, out += channels) {
-        const float mean = sum_of(source, channels) / (float)channels;
-        float factor, variance;
-        for (c = 0; c < channels; c++)
-            out[c] = (source[c] - mean) * (source[c] - mean);
-        variance = sum_of(out, channels) / (float)channels + m->floats[s->scale];
-        factor = inverse_root(variance);
-        for (c = 0; c < channels; c++)
-            out[c] = (source[c] - mean) * factor * weight[c] + bias[c];
+    int32_t i, c, j;
+    for (i = 0; i < s->height * s->width; i++, source += s->channels, out += s->channels) {
+        const float mean = sum_of(source, s->channels) / (float)s->channels;
+        float factor;
+        for (c = 0; c < s->channels; c += BLOCK)
+            EACH_IN_BLOCK(j, c)
+                out[j] = (source[j] - mean) * (source[j] - mean);
+        factor = inverse_root(sum_of(out, s->channels) / (float)s->channels + m->floats[s->scale]);
+        for (c = 0; c < s->channels; c += BLOCK)
+            EACH_IN_BLOCK(j, c)
+                out[j] = (source[j] - mean) * factor * weight[j] + bias[j];
     }
 }
 
-/* Numbers of a matrix [rows, columns] with a stride, as the panels that multiply by it, or by its transpose, reads. */
-static void arrange(const float *matrix, ptrdiff_t row_step, ptrdiff_t column_step, int32_t rows, int32_t columns,
-                    float *out)
+/* ---- attention ---- */
+
+/* A matrix [rows, columns], whose numbers lie so many steps apart, in panels; their rest is zero. */
+static APART void arrange(const float *matrix, ptrdiff_t row_step, ptrdiff_t column_step, int32_t rows,
+                          int32_t columns, float *restrict out)
 {
     int32_t panel, k, j;
     for (panel = 0; panel < columns; panel += PANEL)
-        for (k = 0; k < rows; k++)
-            for (j = panel; j < panel + PANEL; j++)
-                *out++ = j < columns ? matrix[k * row_step + j * column_step] : 0.0f;
+        for (k = 0; k < rows; k++, out += PANEL)
+            EACH_IN_BLOCK(j, 0)
+                out[j] = panel + j < columns ? matrix[k * row_step + (panel + j) * column_step] : 0.0f;
 }
 
 /* softmax(queries keys^T / sqrt(width)) values, for each head; queries, keys and values lie side by side. */
-static void do_attention(const Step *s, const Model *m, float *work)
+static APART void do_attention(const Step *s, const Model *m, float *work)
 {
     const int32_t tokens = s->height * s->width, width = s->out_channels, part = width / s->rectify;
-    const ptrdiff_t stride = s->channels;
-    float *scores = work + s->patches, *panels = work + s->panels;
+    const ptrdiff_t stride = s->channels, line = (tokens + BLOCK - 1) / BLOCK * BLOCK;
+    const float *zeros = m->floats + s->bias;
+    float *restrict scores = work + s->patches, *panels = work + s->panels;
     int32_t head, first, count, i;
     for (head = 0; head < width; head += part) {
         const float *queries = work + s->source + head, *keys = queries + width, *values = keys + width;
-        float *out = work + s->result + head;
-        float *value_panels = panels + (ptrdiff_t)(tokens + PANEL - 1) / PANEL * PANEL * part;
+        float *out = work + s->result + head, *value_panels = panels + line * part;
         arrange(keys, 1, stride, part, tokens, panels);
         arrange(values, stride, 1, tokens, part, value_panels);
         for (first = 0; first < tokens; first += count) {
             count = tokens - first < s->rows ? tokens - first : s->rows;
-            multiply(queries + first * stride, stride, count, part, panels, tokens, NULL, 0, scores, tokens);
-            for (i = 0; i < count * tokens; i++)
-                scores[i] *= m->floats[s->scale];
+            multiply(queries + first * stride, stride, count, part, panels, tokens, zeros, 0, scores, line);
             for (i = 0; i < count; i++)
-                softmax(scores + (ptrdiff_t)i * tokens, tokens, scores + (ptrdiff_t)i * tokens);
-            multiply(scores, tokens, count, tokens, value_panels, part, NULL, 0, out + (ptrdiff_t)first * width, width);
+                softmax(scores + i * line, tokens, m->floats[s->scale]);
+            multiply(scores, line, count, tokens, value_panels, part, zeros, 0, out + (ptrdiff_t)first * width, width);
         }
     }
 }
 
-/* Steps that treat each number by itself. */
-static void do_numbers(const Step *s, const Model *m, float *work)
+/* ---- number by number ---- */
+
+#define EACH_BLOCK                                                                                 \
+    for (i = 0; i < size; i += BLOCK)                                                              \
+        EACH_IN_BLOCK(j, i)
+
+static APART void do_code_add(const Step *s, const Model *m, float *work)
 {
-    const float *source = work + s->source, *other = work + s->other;
-    const uint8_t *codes = (const uint8_t *)source, *table = (const uint8_t *)(m->bytes + s->weight);
-    float *out = work + s->result;
-    uint8_t *out_codes = (uint8_t *)out;
-    const int32_t size = size_of(s);
-    const float scale = m->floats[s->scale];
-    int32_t i;
-    switch (s->kind) {
-    case QUANTIZE:
-        for (i = 0; i < size; i++)
-            out_codes[i] = to_code(source[i] / scale, (float)-s->out_zero, (float)(255 - s->out_zero), s->out_zero);
-        break;
-    case DEQUANTIZE:
-        for (i = 0; i < size; i++)
-            out[i] = (float)(codes[i] - s->zero) * scale;
-        break;
-    case LOOK_UP:
-        for (i = 0; i < size; i++)
-            out_codes[i] = table[codes[i]];
-        break;
-    case ADD_CONSTANT:
-        other = m->floats + s->bias;
-        /* fall through */
-    case ADD:
-        for (i = 0; i < size; i++)
-            out[i] = source[i] + other[i];
-        break;
-    default: /* GELU */
-        for (i = 0; i < size; i++)
-            out[i] = gelu(source[i]);
+    float first[16 * BLOCK], second[16 * BLOCK];
+    const uint8_t *one = (const uint8_t *)(work + s->source), *other = (const uint8_t *)(work + s->other);
+    uint8_t *out = (uint8_t *)(work + s->result);
+    const float *factors = m->floats + s->scale;
+    const float low = (float)-s->out_zero, high = (float)(255 - s->out_zero);
+    const int32_t size = s->height * s->width * s->channels;
+    int32_t start, count, i, j;
+    for (start = 0; start < size; start += count) {
+        count = size - start < 16 * BLOCK ? size - start : 16 * BLOCK;
+        from_codes(one + start, count, s->zero, factors[0], first);
+        from_codes(other + start, count, s->other_zero, factors[1], second);
+        for (i = 0; i < count; i += BLOCK) {
+            EACH_IN_BLOCK(j, i)
+                first[j] += second[j];
+            to_codes(first + i, low, high, s->out_zero, out + start + i);
+        }
+    }
+}
+
+static APART void do_numbers(const Step *s, const Model *m, float *work)
+{
+    const float *restrict source = work + s->source;
+    const float *restrict other = s->kind == ADD ? work + s->other : m->floats + s->bias;
+    const uint8_t *restrict codes = (const uint8_t *)(work + s->source);
+    const uint8_t *restrict table = (const uint8_t *)(m->bytes + s->weight);
+    float *restrict out = work + s->result;
+    uint8_t *restrict out_codes = (uint8_t *)(work + s->result);
+    const int32_t size = s->height * s->width * s->channels, out_zero = s->out_zero;
+    const float scale = m->floats[s->scale], low = (float)-out_zero, high = (float)(255 - out_zero);
+    float quotients[BLOCK];
+    int32_t i, j;
+    if (s->kind == QUANTIZE) {
+        for (i = 0; i < size; i += BLOCK) {
+            EACH_IN_BLOCK(j, 0)
+                quotients[j] = source[i + j] / scale;
+            to_codes(quotients, low, high, out_zero, out_codes + i);
+        }
+    } else if (s->kind == DEQUANTIZE) {
+        from_codes(codes, size, s->zero, scale, out);
+    } else if (s->kind == LOOK_UP) {
+        EACH_BLOCK out_codes[j] = table[codes[j]];
+    } else if (s->kind == GELU) {
+        EACH_BLOCK out[j] = gelu(source[j]);
+    } else { /* ADD and ADD_CONSTANT */
+        EACH_BLOCK out[j] = source[j] + other[j];
     }
 }
 
 /* ---- a model ---- */
 
 /* The picture as floats: height, width, channels; from right to left if it is to be mirrored. */
-static void read_pixels(const Step *s, const Model *m, const uint8_t *pixels, int mirrored, float *restrict out)
+static APART void read_pixels(const Step *s, const Model *m, const uint8_t *pixels, int mirrored, float *restrict out)
 {
     const float *mean = m->floats + s->bias, *deviation = m->floats + s->scale;
     int32_t y, x, c;
@@ -975,7 +1087,7 @@ static void read_pixels(const Step *s, const Model *m, const uint8_t *pixels, in
         }
 }
 
-static void read_row(const Step *s, const float *row, float *restrict out)
+static APART void read_row(const Step *s, const float *row, float *restrict out)
 {
     int32_t c;
     for (c = 0; c < s->channels; c++)
@@ -998,7 +1110,7 @@ static void run(const Model *m, const void *input, int mirrored, float *work)
         case CODE_MAXIMUM:
             code_maximum(s, (const uint8_t *)(work + s->source), (uint8_t *)(work + s->result));
             break;
-        case MEAN: do_mean(s, m, work); break;
+        case MEAN: do_mean(s, work); break;
         case CODE_MEAN: do_code_mean(s, m, work); break;
         case CODE_ADD: do_code_add(s, m, work); break;
         case NORMALIZE: do_normalize(s, m, work); break;
@@ -1013,7 +1125,7 @@ static int predict(const Model *m, const void *input, float *probabilities, floa
 {
     /* The next multiple of 64 bytes: the memory has room for that. */
     float *work = memory + (64 - (uintptr_t)memory % 64) / sizeof(float) % (64 / sizeof(float));
-    float *logits = work + m->logits;
+    float *logits = work + m->logits, factor = 1.0f / m->temperature;
     int32_t i, best = 0;
     run(m, input, 0, work);
     if (m->mirror) {
@@ -1021,13 +1133,14 @@ static int predict(const Model *m, const void *input, float *probabilities, floa
             probabilities[i] = logits[i];
         run(m, input, 1, work);
         for (i = 0; i < m->classes; i++)
-            logits[i] = (probabilities[i] + logits[i]) / 2.0f;
+            logits[i] += probabilities[i];
+        factor *= 0.5f;
     }
-    for (i = 0; i < m->classes; i++)
-        logits[i] /= m->temperature;
-    softmax(logits, m->classes, probabilities);
-    for (i = 1; i < m->classes; i++)
+    softmax(logits, m->classes, factor);
+    for (i = 0; i < m->classes; i++) {
+        probabilities[i] = logits[i];
         if (probabilities[i] > probabilities[best])
             best = i;
+    }
     return (int)best;
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from trimtab.numpy_nn.im2col import Geometry
 _PATCHES = 2**16  # numbers of input rows gathered at a time: a quarter megabyte, for second-level caches
 _ROWS = (24, 96)  # at least and at most so many; multiples of the rows of every tile
 _MOST_DEPTH = 2**31 // 2**15  # products of codes are below 2^15, sums below 2^31
+_MOST_TAPS = 64  # of a filter per channel, as in the kernels
 _ONE = np.float32(1)
 
 
@@ -121,13 +123,13 @@ class _Lowering:
         # A kernel for whole rows sums codes as they are; where taps are left out at the border, zero is subtracted.
         correction = np.zeros(len(rows)) if groups > 1 else -grid.zero * rows.sum(axis=1, dtype=np.int64)
         fields |= {
-            "weight": self.constants.add(rows.T.copy() if groups > 1 else weights.in_quads(rows)),
+            "weight": self.constants.add(weights.in_taps(rows) if groups > 1 else weights.in_quads(rows)),
             "bias": self.constants.add(weights.per_channel(offset)),
             "scale": self.constants.add(weights.per_channel(factor)),
             "correction": self.constants.add(weights.per_channel(correction.astype(np.int32))),
         }
         if groups > 1:
-            return self._add("CODE_DEPTHWISE", (x,), made, fields)
+            return self._add("CODE_DEPTHWISE", (x,), made, {**fields, "depth": weights.filled(made.channels)})
         fields |= {"depth": depth, "rows": _rows_at_once(depth, made)}
         return self._add("CODE_PRODUCTS", (x,), made, fields, {"patches": fields["rows"] * depth // 2})
 
@@ -140,8 +142,8 @@ class _Lowering:
         values = bias if bias.dtype == np.float32 else bias * (unit * scale)
         fields["bias"] = self.constants.add(weights.per_channel(values.astype(np.float32)))
         if groups > 1:
-            fields["weight"] = self.constants.add((rows * scale[:, None]).astype(np.float32).T.copy())
-            return self._add("DEPTHWISE", (x,), made, fields)
+            fields["weight"] = self.constants.add(weights.in_taps((rows * scale[:, None]).astype(np.float32)))
+            return self._add("DEPTHWISE", (x,), made, {**fields, "depth": weights.filled(made.channels)})
         depth = rows.shape[1]
         scratch = {} if _is_pointwise(fields) else {"patches": _rows_at_once(depth, made) * depth}
         fields |= {"depth": depth, "rows": _rows_at_once(depth, made)}
@@ -193,11 +195,12 @@ class _Lowering:
                 return self._add("NORMALIZE", (x,), same, fields)
             case numpy_nn.SelfAttention(width=width, heads=heads):
                 part, made = width // heads, Tensor(x.height, x.width, width)
-                rows = min(_ROWS[1], x.pixels)
+                rows, line = min(_ROWS[1], x.pixels), weights.filled(x.pixels)
                 fields = {"rectify": heads, "rows": rows}
                 fields["scale"] = self.constants.add(np.array([part**-0.5], np.float32))
-                panels = _filled(x.pixels) * part + _filled(part) * x.pixels
-                return self._add("ATTENTION", (x,), made, fields, {"patches": rows * x.pixels, "panels": panels})
+                fields["bias"] = self.constants.add(np.zeros(max(line, weights.filled(part)), np.float32))
+                scratch = {"patches": rows * line, "panels": line * part + weights.filled(part) * x.pixels}
+                return self._add("ATTENTION", (x,), made, fields, scratch)
         raise _no_kernel(step)
 
     # ---- codes and floats ----
@@ -262,7 +265,8 @@ def _window(step: quantized.Step, x: Tensor, grid: Grid | None) -> tuple[Tensor,
             raise _no_kernel(step)
     stride, padding = geometry.stride[0], geometry.padding[0][0]
     same = replace(geometry, stride=(stride, stride), padding=((padding, padding),) * 2, dilation=(1, 1))
-    if geometry != same or padding >= min(geometry.kernel) or (groups > 1 and not groups == wanted == channels):
+    has_kernel = geometry == same and padding < min(geometry.kernel)
+    if not has_kernel or (groups > 1 and not (groups == wanted == channels and prod(geometry.kernel) <= _MOST_TAPS)):
         raise _no_kernel(step)
     height, width = geometry.output_size((x.height, x.width))
     if wanted != x.channels or min(height, width) < 1:
@@ -283,10 +287,6 @@ def _rows_at_once(depth: int, made: Tensor) -> int:
     """Return for how many pixels or tokens inputs are gathered before they are multiplied."""
     least, most = _ROWS
     return min(made.pixels, max(least, min(most, _PATCHES // depth // least * least)))
-
-
-def _filled(channels: int) -> int:
-    return -(-channels // weights.PANEL) * weights.PANEL
 
 
 def _codes(grid: Grid) -> NDArray[np.float32]:

@@ -65,6 +65,9 @@ FIELDS = (
     "out_zero",
 )
 
+BLOCK = 16
+"""Numbers that kernels treat at a time; a tensor has room for so many more."""
+
 _LINE = 16  # floats of a cache line: tensors and constants start at one
 
 
@@ -205,7 +208,7 @@ def _place(steps: Sequence[Step]) -> tuple[dict[Tensor | _Scratch, int], int]:
     for index, step in enumerate(steps):
         for tensor in (*step.sources, step.result):
             first = spans[tensor][0] if tensor in spans else index
-            spans[tensor] = first, index, _aligned(tensor.floats)
+            spans[tensor] = first, index, _aligned(tensor.floats + BLOCK)
         spans |= {(index, name): (index, index, _aligned(floats)) for name, floats in step.scratch.items()}
     last = steps[-1].result
     spans[last] = spans[last][0], len(steps), spans[last][2]

@@ -34,6 +34,11 @@ def in_quads(rows: NDArray[np.int8]) -> NDArray[np.int8]:
     return _padded(padded).reshape(-1, PANEL, depth // QUAD, QUAD).transpose(0, 2, 1, 3)
 
 
+def in_taps(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return one filter per channel [O, D] as [D, O]; O is filled up to whole panels."""
+    return np.ascontiguousarray(_padded(rows).T)
+
+
 def per_channel(values: NDArray[Any]) -> NDArray[Any]:
     """Return one number per output channel, filled up with zeros to whole panels."""
     return _padded(values)
@@ -50,7 +55,12 @@ def shrunk(rows: NDArray[Any]) -> tuple[str, NDArray[Any]]:
     return "NIBBLES", (low | (high << 4)).view(np.int8)
 
 
+def filled(channels: int) -> int:
+    """Return the number of channels, filled up to whole panels."""
+    return -(-channels // PANEL) * PANEL
+
+
 def _padded(values: NDArray[Any]) -> NDArray[Any]:
-    padded = np.zeros((-(-len(values) // PANEL) * PANEL, *values.shape[1:]), values.dtype)
+    padded = np.zeros((filled(len(values)), *values.shape[1:]), values.dtype)
     padded[: len(values)] = values
     return padded
