@@ -33,6 +33,7 @@ FAR_END += (
     "crossvalidating",
     "ensembling",
     "compressing",
+    "packaging",
     "classifier",
     "verbs",
     "cli",

@@ -86,6 +86,8 @@ def test_help_shows_every_verb_and_an_example(trimtab):
         "crossval",
         "ensemble",
         "diagnose",
+        "compress",
+        "package",
         "evaluate",
         "compare",
         "predict",
@@ -104,7 +106,7 @@ def test_every_verb_explains_itself(verb, capsys):
 def test_a_misspelt_verb_suggests_the_nearest(fails):
     assert fails("rum", "digits") == (
         "there is no verb 'rum'; expected one of run, train, range-test, plan, audit, crossval, ensemble, diagnose, "
-        "compress, evaluate, compare, predict, serve, report, check; did you mean 'run'? pick one."
+        "compress, package, evaluate, compare, predict, serve, report, check; did you mean 'run'? pick one."
     )
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trimtab.ensembling import ensemble as ensemble
     from trimtab.errors import TrimtabError as TrimtabError
     from trimtab.opened import open_run as open_run
+    from trimtab.packaging import package as package
     from trimtab.pipeline import Run as Run
     from trimtab.pipeline import Training as Training
     from trimtab.pipeline import run as run
@@ -62,6 +63,7 @@ _HOMES = {
     "diagnose": "diagnosing",
     "load": "deployment",
     "open_run": "opened",
+    "package": "packaging",
     "run": "pipeline",
     "train": "pipeline",
 }

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Check:
         Examples whose most probable class differs.
     message
         What went wrong, in the compiler's or the program's words.
+    first
+        Probabilities of the first example, in the order of the classes.
     """
 
     verdict: str
@@ -63,10 +65,17 @@ class Check:
     tolerance: float | None = None
     label_flips: int = 0
     message: str = ""
+    first: tuple[float, ...] | None = None
+
+    def but(self, verdict: str, message: str) -> Check:
+        """Return the same findings with another verdict."""
+        return replace(self, verdict=verdict, message=message)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {**asdict(self), "options": list(self.options)}
+        """Return plain values, without the first example's probabilities."""
+        fields = {**asdict(self), "options": list(self.options)}
+        del fields["first"]
+        return fields
 
 
 class CompileError(Exception):
@@ -89,7 +98,7 @@ def check(
     class_names
         In order.
     tolerance
-        For each probability. The most probable class may differ only where two are nearer to each other than that.
+        For each probability. So the most probable class may differ only where two are about equally probable.
     """
     compiler = find_compiler()
     if compiler is None:
@@ -114,6 +123,7 @@ def check(
         largest_difference=difference if np.isfinite(difference) else None,
         tolerance=tolerance,
         label_flips=flips,
+        first=tuple(found[0].tolist()),
     )
 
 

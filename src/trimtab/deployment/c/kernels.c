@@ -22,7 +22,7 @@
    copies of their body. */
 #if defined(__clang__)
 #define APART __attribute__((noinline))
-#define ROLLED
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #elif defined(__GNUC__)
 #define APART __attribute__((noinline, noclone))
 #define ROLLED _Pragma("GCC unroll 1")
@@ -856,6 +856,11 @@ static inline void tap_store(int32_t *p, TapSums sums)
     _mm256_storeu_si256((__m256i *)(void *)(p + BLOCK / 2), sums.second);
 }
 #else
+#if defined(__clang__) /* which keeps the sums in registers only if it may unroll, where GCC does only if it may not */
+#define EACH_SUM(j) for (j = 0; j < BLOCK; j++)
+#else
+#define EACH_SUM(j) EACH_IN_BLOCK(j, 0)
+#endif
 typedef struct {
     int32_t of[BLOCK];
 } TapSums;
@@ -867,14 +872,14 @@ static inline TapSums tap_zero(void)
 static inline TapSums tap_add(TapSums sums, const uint8_t *restrict pixel, int32_t zero, const int8_t *restrict tap)
 {
     int32_t j;
-    EACH_IN_BLOCK(j, 0)
+    EACH_SUM(j)
         sums.of[j] += (int16_t)((int16_t)(pixel[j] - zero) * tap[j]);
     return sums;
 }
 static inline void tap_store(int32_t *p, TapSums sums)
 {
     int32_t j;
-    EACH_IN_BLOCK(j, 0)
+    EACH_SUM(j)
         p[j] = sums.of[j];
 }
 #endif
