@@ -27,6 +27,12 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
+def has_avx2() -> bool:
+    """Whether this processor can run programs for AVX2."""
+    facts = Path("/proc/cpuinfo")
+    return facts.is_file() and {"avx2", "fma"} <= set(facts.read_text().split())
+
+
 def make_artifact(label: str, **meta: Any) -> Artifact:
     """A float model with statistics of its own, whose answers differ from input to input."""
     builder, kwargs, shape = CASES[label]

@@ -29,6 +29,7 @@
 #else
 #define APART
 #define ROLLED
+#pragma STDC FP_CONTRACT OFF
 #endif
 #define EACH_IN_BLOCK(j, start) ROLLED for (j = (start); j < (start) + BLOCK; j++)
 
@@ -69,7 +70,8 @@ enum {
     FLOATS,
     HALVES,           /* IEEE half precision, two bytes, the lower first */
     BYTES,            /* signed; times the channel's scale */
-    NIBBLES           /* signed, two in a byte, the lower for the first half of the panel; times the channel's scale */
+    NIBBLES,          /* signed, two in a byte, the lower for the first half of the panel; times the channel's scale */
+    SMALL_BYTES       /* bytes; 255 times any two that are multiplied as a pair add up to less than 2^15 */
 };
 
 /* Places in the working memory count floats; places in constants count elements. A width or height of a linear layer's
@@ -105,7 +107,7 @@ typedef struct {
 
 typedef union {
     float number;
-    int32_t bits;
+    uint32_t bits;
 } Word;
 
 /* 1.5 * 2^23: to a number of less than 2^22 it adds so much that the fraction is rounded away, half to even. */
@@ -158,7 +160,7 @@ static inline float exponential(float x)
     series = series * rest + 0.5f;
     series = series * rest + 1.0f;
     series = series * rest + 1.0f;
-    power.bits = ((int32_t)whole + 127) * 8388608; /* 2^whole */
+    power.bits = (uint32_t)((int32_t)whole + 127) << 23; /* 2^whole */
     return series * power.number;
 }
 
@@ -431,51 +433,92 @@ static inline few_sums few_dot(few_sums sums, few_codes a, few_weights b)
 static inline void few_store(int32_t *p, few_sums sums) { _mm256_storeu_si256((__m256i *)(void *)p, sums); }
 static inline few_sums few_zero(void) { return _mm256_setzero_si256(); }
 
-#elif VECTORS && (defined(__AVX2__) || defined(__SSE2__) || defined(__wasm_simd128__))
-/* Pairs of 16-bit products are added up, so that an output has two sums until the end. */
-#define CODE_ROWS 2
-typedef int16_t Entry __attribute__((may_alias));
-typedef int64_t loose_quad __attribute__((aligned(2), may_alias));
-#if defined(__AVX2__)
+#elif VECTORS && defined(__AVX2__)
 #include <immintrin.h>
 #define CODE_LANES 8
-typedef __m256i Pairs;
-static inline Pairs pairs_zero(void) { return _mm256_setzero_si256(); }
-static inline Pairs pairs_repeat(const Entry *p) { return _mm256_set1_epi64x(*(const loose_quad *)p); }
-static inline Pairs pairs_load(const int8_t *p)
+#define CODE_ROWS 4
+#define CODE_SAFE 1 /* few_dot is for SMALL_BYTES, whose sums of two products fit into 16 bits; safe_dot is for all */
+typedef uint8_t Entry;
+typedef __m256i few_sums, few_weights, few_codes, safe_codes;
+typedef struct {
+    __m256i first, second; /* of a sum two parts, side by side */
+} safe_sums, safe_weights;
+typedef int32_t loose_quad __attribute__((aligned(1), may_alias));
+static inline few_codes few_repeat(const Entry *p) { return _mm256_set1_epi32(*(const loose_quad *)p); }
+static inline few_weights few_load(const int8_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+static inline few_sums few_dot(few_sums sums, few_codes a, few_weights b)
 {
-    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)));
 }
-static inline Pairs pairs_dot(Pairs sums, Pairs a, Pairs b) { return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)); }
-static inline void pairs_store(int32_t *p, Pairs sums) { _mm256_storeu_si256((__m256i *)(void *)p, sums); }
-#elif defined(__SSE2__)
-#include <emmintrin.h>
+static inline void few_store(int32_t *p, few_sums sums) { _mm256_storeu_si256((__m256i *)(void *)p, sums); }
+static inline few_sums few_zero(void) { return _mm256_setzero_si256(); }
+static inline safe_codes safe_repeat(const Entry *p)
+{
+    return _mm256_cvtepu8_epi16(_mm_set1_epi32(*(const loose_quad *)p));
+}
+static inline safe_weights safe_load(const int8_t *p)
+{
+    const __m256i bytes = few_load(p);
+    const safe_weights weights = {_mm256_cvtepi8_epi16(_mm256_castsi256_si128(bytes)),
+                                  _mm256_cvtepi8_epi16(_mm256_extracti128_si256(bytes, 1))};
+    return weights;
+}
+static inline safe_sums safe_dot(safe_sums sums, safe_codes a, safe_weights b)
+{
+    sums.first = _mm256_add_epi32(sums.first, _mm256_madd_epi16(a, b.first));
+    sums.second = _mm256_add_epi32(sums.second, _mm256_madd_epi16(a, b.second));
+    return sums;
+}
+static inline void safe_store(int32_t *p, safe_sums sums)
+{
+    few_store(p, _mm256_permute4x64_epi64(_mm256_hadd_epi32(sums.first, sums.second), 0xd8));
+}
+static inline safe_sums safe_zero(void)
+{
+    const safe_sums zero = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    return zero;
+}
+
+#elif VECTORS && (defined(__SSE2__) || defined(__wasm_simd128__))
 #define CODE_LANES 4
+#define CODE_ROWS 2
+typedef int16_t Entry __attribute__((may_alias)); /* as two products of such are one operation */
+#if defined(__SSE2__)
+#include <emmintrin.h>
+typedef int64_t loose_quad __attribute__((aligned(2), may_alias));
 typedef __m128i Pairs;
 static inline Pairs pairs_zero(void) { return _mm_setzero_si128(); }
-static inline Pairs pairs_repeat(const Entry *p) { return _mm_set1_epi64x(*(const loose_quad *)p); }
 static inline Pairs pairs_load(const int8_t *p)
 {
     const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)p);
     return _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
 }
 static inline Pairs pairs_dot(Pairs sums, Pairs a, Pairs b) { return _mm_add_epi32(sums, _mm_madd_epi16(a, b)); }
-static inline void pairs_store(int32_t *p, Pairs sums) { _mm_storeu_si128((__m128i *)(void *)p, sums); }
+static inline Pairs few_repeat(const Entry *p) { return _mm_set1_epi64x(*(const loose_quad *)p); }
+static inline void pairs_join(int32_t *p, Pairs first, Pairs second)
+{
+    const __m128 one = _mm_castsi128_ps(first), other = _mm_castsi128_ps(second);
+    const __m128i even = _mm_castps_si128(_mm_shuffle_ps(one, other, 0x88));
+    const __m128i odd = _mm_castps_si128(_mm_shuffle_ps(one, other, 0xdd));
+    _mm_storeu_si128((__m128i *)(void *)p, _mm_add_epi32(even, odd));
+}
 #else
 #include <wasm_simd128.h>
-#define CODE_LANES 4
 typedef v128_t Pairs;
 static inline Pairs pairs_zero(void) { return wasm_i32x4_const_splat(0); }
-static inline Pairs pairs_repeat(const Entry *p) { return wasm_v128_load64_splat(p); }
 static inline Pairs pairs_load(const int8_t *p) { return wasm_i16x8_load8x8(p); }
 static inline Pairs pairs_dot(Pairs sums, Pairs a, Pairs b) { return wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(a, b)); }
-static inline void pairs_store(int32_t *p, Pairs sums) { wasm_v128_store(p, sums); }
+static inline Pairs few_repeat(const Entry *p) { return wasm_v128_load64_splat(p); }
+static inline void pairs_join(int32_t *p, Pairs first, Pairs second)
+{
+    const v128_t even = wasm_i32x4_shuffle(first, second, 0, 2, 4, 6);
+    wasm_v128_store(p, wasm_i32x4_add(even, wasm_i32x4_shuffle(first, second, 1, 3, 5, 7)));
+}
 #endif
 typedef Pairs few_codes;
 typedef struct {
-    Pairs first, second;
+    Pairs first, second; /* of a sum two parts, side by side */
 } few_sums, few_weights;
-static inline few_codes few_repeat(const Entry *p) { return pairs_repeat(p); }
 static inline few_weights few_load(const int8_t *p)
 {
     const few_weights weights = {pairs_load(p), pairs_load(p + CODE_LANES / 2 * QUAD)};
@@ -487,15 +530,7 @@ static inline few_sums few_dot(few_sums sums, few_codes a, few_weights b)
     sums.second = pairs_dot(sums.second, a, b.second);
     return sums;
 }
-static inline void few_store(int32_t *p, few_sums sums)
-{
-    int32_t pairs[2 * CODE_LANES];
-    int32_t i;
-    pairs_store(pairs, sums.first);
-    pairs_store(pairs + CODE_LANES, sums.second);
-    for (i = 0; i < CODE_LANES; i++)
-        p[i] = pairs[2 * i] + pairs[2 * i + 1];
-}
+static inline void few_store(int32_t *p, few_sums sums) { pairs_join(p, sums.first, sums.second); }
 static inline few_sums few_zero(void)
 {
     const few_sums zero = {pairs_zero(), pairs_zero()};
@@ -532,12 +567,6 @@ static inline few_sums few_zero(void)
     const few_sums zero = {{0}};
     return zero;
 }
-#endif
-
-#ifdef CODE_WIDE_LANES
-#define CODE_WIDTH (2 * CODE_WIDE_LANES)
-#else
-#define CODE_WIDTH (2 * CODE_LANES)
 #endif
 
 /* As the tiles of floats, but the sums have a stride of MOST_COLUMNS. */
@@ -597,6 +626,10 @@ DEFINE_CODE_TILES(few)
 #ifdef CODE_WIDE_LANES
 enum { many_lanes = CODE_WIDE_LANES };
 DEFINE_CODE_TILES(many)
+#endif
+#ifdef CODE_SAFE
+enum { safe_lanes = CODE_LANES };
+DEFINE_CODE_TILES(safe)
 #endif
 
 
@@ -679,7 +712,7 @@ static APART void expand(const Step *s, const Model *m, int32_t column, int32_t 
                 }
             } else {
                 EACH_IN_BLOCK(j, 0) {
-                    const int32_t low = (uint8_t)bytes[2 * (place + j)], high = (uint8_t)bytes[2 * (place + j) + 1];
+                    const uint32_t low = (uint8_t)bytes[2 * (place + j)], high = (uint8_t)bytes[2 * (place + j) + 1];
                     Word half; /* with a float's fields, and an exponent that is too small by 112 */
                     half.bits = ((high & 127) << 8 | low) << 13;
                     target[j] = half.number * (high & 128 ? -5.192296858534828e33f : 5.192296858534828e33f);
@@ -749,18 +782,25 @@ static APART void finish(const Step *s, const Model *m, const int32_t *restrict 
 }
 
 /* Sums for a tile of so many columns, at most MOST_COLUMNS; returns of how many rows. */
-static int32_t code_tile(const Entry *a, int32_t depth, int32_t rows, const int8_t *panels, int32_t columns,
+static int32_t code_tile(const Step *s, const Entry *a, int32_t rows, const int8_t *panels, int32_t columns,
                          int32_t *sums)
 {
-    const ptrdiff_t panel = (ptrdiff_t)depth * PANEL;
+    const ptrdiff_t depth = s->depth, panel = depth * PANEL;
+    const int32_t quads = s->depth / QUAD;
     int32_t done = 0, column;
 #ifdef CODE_WIDE_LANES
     if (columns > PANEL)
-        return many_code_tile(a, depth, rows, depth / QUAD, panels, panels + panel, sums);
+        return many_code_tile(a, depth, rows, quads, panels, panels + panel, sums);
 #endif
     for (column = 0; column < columns; column += 2 * CODE_LANES) {
         const int8_t *left = panels + column / PANEL * panel + column % PANEL * QUAD;
-        done = few_code_tile(a, depth, rows, depth / QUAD, left, left + CODE_LANES * QUAD, sums + column);
+        const int8_t *right = left + CODE_LANES * QUAD;
+#ifdef CODE_SAFE
+        if (s->form != SMALL_BYTES)
+            done = safe_code_tile(a, depth, rows, quads, left, right, sums + column);
+        else
+#endif
+            done = few_code_tile(a, depth, rows, quads, left, right, sums + column);
     }
     return done;
 }
@@ -780,7 +820,7 @@ static APART void do_code_products(const Step *s, const Model *m, float *work)
             const int8_t *panels = m->bytes + s->weight + (ptrdiff_t)column * s->depth;
             width = rest > PANEL ? MOST_COLUMNS : PANEL;
             for (row = 0; row < count; row += done) {
-                done = code_tile(patches + (ptrdiff_t)row * s->depth, s->depth, count - row, panels, width, sums);
+                done = code_tile(s, patches + (ptrdiff_t)row * s->depth, count - row, panels, width, sums);
                 finish(s, m, sums, done, rest < width ? rest : width, first + row, column, work);
             }
         }

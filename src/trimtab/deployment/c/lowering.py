@@ -130,7 +130,8 @@ class _Lowering:
         }
         if groups > 1:
             return self._add("CODE_DEPTHWISE", (x,), made, {**fields, "depth": weights.filled(made.channels)})
-        fields |= {"depth": depth, "rows": _rows_at_once(depth, made)}
+        form = "SMALL_BYTES" if weights.pairs_are_small(rows) else "BYTES"
+        fields |= {"form": FORMS.index(form), "depth": depth, "rows": _rows_at_once(depth, made)}
         return self._add("CODE_PRODUCTS", (x,), made, fields, {"patches": fields["rows"] * depth // 2})
 
     def _float_products(

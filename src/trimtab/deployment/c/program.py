@@ -34,7 +34,7 @@ KINDS = (
     "ATTENTION",
     "LOOK_UP",
 )
-FORMS = ("FLOATS", "HALVES", "BYTES", "NIBBLES")
+FORMS = ("FLOATS", "HALVES", "BYTES", "NIBBLES", "SMALL_BYTES")
 FIELDS = (
     "kind",
     "source",
@@ -68,6 +68,7 @@ FIELDS = (
 BLOCK = 16
 """Numbers that kernels treat at a time; a tensor has room for so many more."""
 
+_MOST = 2**31 - 1  # places are 32-bit numbers
 _LINE = 16  # floats of a cache line: tensors and constants start at one
 
 
@@ -138,6 +139,11 @@ class Constants:
         return place
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers there are of each type."""
+        return tuple(self._sizes.values())
+
+    @property
     def floats(self) -> NDArray[np.float32]:
         """All that were added, one after the other, each at the start of a cache line."""
         return self._joined("<f4", np.float32)
@@ -181,8 +187,17 @@ class Program:
 
 
 def compile_steps(steps: Sequence[Step], constants: Constants) -> Program:
-    """Give every tensor a place, and return the program; the last step makes the logits."""
+    """Give every tensor a place, and return the program; the last step makes the logits.
+
+    Raises
+    ------
+    ValueError
+        If places in memory or in the constants are too large for the kernels' numbers.
+    """
     places, memory = _place(steps)
+    if max(memory, *constants.sizes) > _MOST:
+        largest = max(memory, *constants.sizes)
+        raise ValueError(f"{largest:,} numbers lie in one piece; expected at most {_MOST:,}.")
     rows = [_row(step, index, places) for index, step in enumerate(steps)]
     return Program(
         steps=np.array(rows, np.int32),

@@ -34,6 +34,12 @@ def in_quads(rows: NDArray[np.int8]) -> NDArray[np.int8]:
     return _padded(padded).reshape(-1, PANEL, depth // QUAD, QUAD).transpose(0, 2, 1, 3)
 
 
+def pairs_are_small(rows: NDArray[np.int8]) -> bool:
+    """Return whether 255 times any two neighbors of codes [O, D] add up to less than 2^15."""
+    pairs = np.abs(in_quads(rows).astype(np.int16)).reshape(-1, 2).sum(axis=1)
+    return bool(pairs.max(initial=0) * 255 < 2**15)
+
+
 def in_taps(rows: NDArray[Any]) -> NDArray[Any]:
     """Return one filter per channel [O, D] as [D, O]; O is filled up to whole panels."""
     return np.ascontiguousarray(_padded(rows).T)
