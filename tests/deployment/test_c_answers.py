@@ -78,6 +78,23 @@ def test_an_int8_model_answers_exactly_as_numpy_and_as_onnx_runtime(label: str, 
     assert np.array_equal(found.argmax(axis=1), Session(path).run(make_feeds(artifact, COUNT)).argmax(axis=1))
 
 
+def test_halves_are_rounded_to_even_and_the_rest_is_clipped(tmp_path: Path) -> None:
+    """In numbers that are exact: an input grid of quarters, and rows of eighths."""
+    rng = np.random.default_rng(0)
+    codes, scale = rng.integers(-64, 65, (3, 7)).astype(np.int8), np.full(3, 2.0**-5, np.float32)
+    arrays = {"0.weight": codes, "0.weight.scale": scale, "0.bias": np.array([1, -2, 3], np.int32)}
+    kwargs = {"in_features": 7, "hidden": [], "num_classes": 3}
+    meta = {**make_artifact("mlp").meta, "quantization": {"activations": {"input": [0.25, 253]}}}
+    artifact = Artifact(builder="mlp", kwargs=kwargs, arrays=arrays, meta=meta)
+    rows = rng.integers(0, 8, (COUNT, 7)).astype(np.float32) / 8
+    rounded = np.minimum(np.rint(4 * rows), 2) / 4
+    assert np.any(rounded > rows)
+    assert np.any(rounded < rows)
+    logits = (rounded.astype(float) @ codes.T + arrays["0.bias"] / 4) / 32
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(run_c(artifact, rows, tmp_path, QUICK), expected, atol=EXACT)
+
+
 @pytest.mark.parametrize("label", ["vit", "vit, narrow heads"])
 def test_where_floats_are_rounded_to_codes_few_may_tip_over(label: str, int8_of: Any, tmp_path: Path) -> None:
     artifact, _ = int8_of(label)

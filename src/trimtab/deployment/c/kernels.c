@@ -927,18 +927,22 @@ static inline void tap_store(int32_t *p, TapSums sums)
 static APART void do_code_depthwise(const Step *s, const Model *m, float *work)
 {
     Tap taps[MOST_TAPS];
-    int32_t sums[BLOCK];
+    int32_t sums[MOST_COLUMNS];
     const uint8_t *source = (const uint8_t *)(work + s->source);
     const int8_t *weights = m->bytes + s->weight;
-    int32_t i, k, c;
+    int32_t i, k, c, start, columns;
     for (i = 0; i < s->out_height * s->out_width; i++) {
         const int32_t count = find_taps(s, i, taps);
-        for (c = 0; c < s->channels; c += BLOCK) {
-            TapSums all = tap_zero();
-            for (k = 0; k < count; k++)
-                all = tap_add(all, source + taps[k].pixel + c, s->zero, weights + taps[k].weight + c);
-            tap_store(sums, all);
-            finish(s, m, sums, 1, s->channels - c < BLOCK ? s->channels - c : BLOCK, i, c, work);
+        for (start = 0; start < s->channels; start += columns) {
+            columns = s->channels - start < MOST_COLUMNS ? s->channels - start : MOST_COLUMNS;
+            for (c = 0; c < columns; c += BLOCK) {
+                TapSums all = tap_zero();
+                for (k = 0; k < count; k++)
+                    all = tap_add(all, source + taps[k].pixel + start + c, s->zero,
+                                  weights + taps[k].weight + start + c);
+                tap_store(sums + c, all);
+            }
+            finish(s, m, sums, 1, columns, i, start, work);
         }
     }
 }
