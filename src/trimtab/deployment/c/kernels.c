@@ -82,7 +82,8 @@ typedef struct {
     int32_t height, width, channels;    /* of the source */
     int32_t out_height, out_width, out_channels;
     int32_t kernel_height, kernel_width, stride, padding;
-    int32_t rectify;                    /* whether what is below zero becomes zero; of attention the heads */
+    int32_t rectify;                    /* whether what is below zero becomes zero */
+    int32_t heads;                      /* of attention */
     int32_t form;                       /* of the weights */
     int32_t weight;                     /* place among the floats, or in other forms among the bytes */
     int32_t bias, scale;                /* places among the floats; of sums of codes their offsets and factors */
@@ -361,7 +362,7 @@ DEFINE_TILES(wide)
 /* out = a times the weights in panels, plus bias. Of a tile that is wider than what is left of the columns, the rest is
    thrown away. */
 static APART void multiply(const float *a, ptrdiff_t a_stride, int32_t rows, int32_t depth, const float *panels,
-                     int32_t columns, const float *bias, int32_t rectify, float *out, ptrdiff_t out_stride)
+                           int32_t columns, const float *bias, int32_t rectify, float *out, ptrdiff_t out_stride)
 {
     float tile[MOST_ROWS * MOST_COLUMNS];
     const ptrdiff_t panel = (ptrdiff_t)depth * PANEL;
@@ -644,11 +645,11 @@ DEFINE_CODE_TILES(safe)
         for (i = 0; i < count; i++)                                                                \
             out[i] = border;                                                                       \
     }                                                                                              \
-    static APART void NAME##_line(const SOURCE *restrict source, int32_t count, TARGET *restrict out)\
+    static APART void NAME##_line(const SOURCE *restrict source, int32_t count, TARGET *restrict out) \
     {                                                                                              \
         int32_t i, j;                                                                              \
         for (i = 0; i + BLOCK <= count; i += BLOCK)                                                \
-            EACH_IN_BLOCK(j, 0)                                                            \
+            EACH_IN_BLOCK(j, 0)                                                                    \
                 out[i + j] = (TARGET)source[i + j];                                                \
         for (; i < count; i++)                                                                     \
             out[i] = (TARGET)source[i];                                                            \
@@ -957,15 +958,15 @@ static APART void do_code_depthwise(const Step *s, const Model *m, float *work)
             const TYPE *corner = source + i / s->out_width * s->stride * line                      \
                                  + (ptrdiff_t)(i % s->out_width) * s->stride * s->channels;        \
             for (c = 0; c < s->channels; c += BLOCK) {                                             \
-                EACH_IN_BLOCK(j, 0)                                                        \
+                EACH_IN_BLOCK(j, 0)                                                                \
                     largest[j] = corner[c + j];                                                    \
                 for (y = 0; y < s->kernel_height; y++)                                             \
                     for (x = 0; x < s->kernel_width; x++) {                                        \
                         const TYPE *pixel = corner + y * line + (ptrdiff_t)x * s->channels + c;    \
-                        EACH_IN_BLOCK(j, 0)                                                \
+                        EACH_IN_BLOCK(j, 0)                                                        \
                             largest[j] = pixel[j] > largest[j] ? pixel[j] : largest[j];            \
                     }                                                                              \
-                EACH_IN_BLOCK(j, 0)                                                        \
+                EACH_IN_BLOCK(j, 0)                                                                \
                     out[c + j] = largest[j];                                                       \
             }                                                                                      \
         }                                                                                          \
@@ -1044,7 +1045,7 @@ static APART void arrange(const float *matrix, ptrdiff_t row_step, ptrdiff_t col
 /* softmax(queries keys^T / sqrt(width)) values, for each head; queries, keys and values lie side by side. */
 static APART void do_attention(const Step *s, const Model *m, float *work)
 {
-    const int32_t tokens = s->height * s->width, width = s->out_channels, part = width / s->rectify;
+    const int32_t tokens = s->height * s->width, width = s->out_channels, part = width / s->heads;
     const ptrdiff_t stride = s->channels, line = (tokens + BLOCK - 1) / BLOCK * BLOCK;
     const float *zeros = m->floats + s->bias;
     float *restrict scores = work + s->patches, *panels = work + s->panels;

@@ -197,7 +197,7 @@ class _Lowering:
             case numpy_nn.SelfAttention(width=width, heads=heads):
                 part, made = width // heads, Tensor(x.height, x.width, width)
                 rows, line = min(_ROWS[1], x.pixels), weights.filled(x.pixels)
-                fields = {"rectify": heads, "rows": rows}
+                fields = {"heads": heads, "rows": rows}
                 fields["scale"] = self.constants.add(np.array([part**-0.5], np.float32))
                 fields["bias"] = self.constants.add(np.zeros(max(line, weights.filled(part)), np.float32))
                 scratch = {"patches": rows * line, "panels": line * part + weights.filled(part) * x.pixels}

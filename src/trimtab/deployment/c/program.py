@@ -51,6 +51,7 @@ FIELDS = (
     "stride",
     "padding",
     "rectify",
+    "heads",
     "form",
     "weight",
     "bias",

@@ -259,22 +259,30 @@ int main(void)
 
 {self._usage()}
 
-{self.name}.c     the model: kernels and weights ({self.weight_bytes:,} bytes of constants when compiled)
-{self.name}.h     its one function, and its sizes ({self.work_bytes:,} bytes of working memory, passed by the caller)
-main.c            an example
+{self._files()}
 
 Nothing is allocated and no state is kept. Compile without -ffast-math: it changes roundings that 8-bit models rely on.
 Weights: SHA-256 {self.sha256}
 """
 
+    def _files(self) -> str:
+        """Return a line for each file."""
+        what = {
+            f"{self.name}.c": f"the model: kernels and weights ({self.weight_bytes:,} bytes of constants, compiled)",
+            f"{self.name}.h": f"its one function and its sizes ({self.work_bytes:,} bytes of memory from the caller)",
+            "main.c": "an example",
+        }
+        width = max(map(len, what)) + 4
+        return "\n".join(f"{name:<{width}}{text}" for name, text in what.items())
+
     def _usage(self) -> str:
         if self._is_picture:
             side, channels = self._sizes["WIDTH"], self._sizes["CHANNELS"]
-            mode = {1: "L", 3: "RGB"}.get(channels, "RGB")
+            mode, bytes_each = ("L", "a byte") if channels == 1 else ("RGB", f"{channels} bytes")
             return f"""\
     ./{self.name} < picture.raw
 
-reads pictures of {side} x {side} pixels, {channels} bytes each, row by row, and prints the probability of each class.
+reads pictures of {side} x {side} pixels, {bytes_each} each, row by row, and prints the probability of each class.
 Resize other pictures first; trimtab does it as Pillow:
 
     Image.open("picture.png").convert("{mode}").resize(({side}, {side}), Image.Resampling.BILINEAR).tobytes()"""
