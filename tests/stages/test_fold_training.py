@@ -56,7 +56,7 @@ def test_what_predictions_will_take_is_kept_once_it_is_known():
     clock = _clock(1.0, 0.0)
     fold = SimpleNamespace(test=range(30), selection=range(10))
     clock.note(Probe(mode=None, reason="", validation_seconds=0.5), [fold], {})
-    assert clock.seconds_left() == pytest.approx(90 - 1.5)
+    assert clock.seconds_left() == pytest.approx(90 - 1.2 * 1.5)
 
 
 @pytest.mark.usefixtures("now")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trimtab.training.watch import HistoryRow, Watch
 
 _KEPT_AT_MOST = 1 / 3  # of the seconds left, for the end of the whole
+_PREDICTING_MARGIN = 1.2  # the trial's rows were in the cache, and no other fold was predicting beside them
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class FoldClock:
         if trial.validation_seconds is not None:
             times = 2 if meta.get("test_time") == "mirror" else 1
             share = sum(len(each.test) for each in folds) / max(1, sum(len(each.selection) for each in folds))
-            self.predicting = times * share * trial.validation_seconds
+            self.predicting = _PREDICTING_MARGIN * times * share * trial.validation_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

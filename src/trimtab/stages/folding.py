@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _AFTER_SECONDS = 1.4  # figures, pictures, page: five times what 1,800 rows took on the known machine of `reserve`
 _MARGIN = 1.5
+_LEAVING_SECONDS = 0.6  # of processes that trained folds, until the last one is gone
 _LIBRARIES = ("jinja2", "matplotlib.backends.backend_svg", "matplotlib.figure", "pyarrow.parquet")
 
 
@@ -81,7 +82,7 @@ def train_folds(job: Job, dataset: Dataset, folds: Sequence[Fold]) -> None:
         recipe = replace(recipe, threads=max(1, recipe.threads // processes))
         each = f"{recipe.threads} thread{'s' if recipe.threads > 1 else ''} each"
         job.console.note(f"{processes} processes train folds beside each other, {each}")
-        _train_beside(job, dataset, recipe, waiting, Kept(after, load), processes)
+        _train_beside(job, dataset, recipe, waiting, Kept(after + _LEAVING_SECONDS, load), processes)
     else:
         import_module(f"trimtab.training.{job.plan.engine}_steps")
         _train_in_turn(job, dataset, recipe, waiting, Kept(after, load))
