@@ -72,7 +72,7 @@ def compare_variants(path: Path, seconds: float) -> dict[str, Any]:
     delivered = run.load()
     with tempfile.TemporaryDirectory() as name:
         files = {"float": Path(name) / "float.onnx"}  # a copy: the tool writes beside what it reads
-        shutil.copyfile(path / "compression" / "float32" / "model.onnx", files["float"])
+        shutil.copyfile(path / "compression" / "as-trained" / "float32" / "model.onnx", files["float"])
         costs: dict[str, dict[str, float]] = {"float": {}}
         for variant in ("shipped", *CHANGES):
             files[variant] = Path(name) / f"{variant}.onnx"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,12 +41,12 @@ def run(whole, tmp_path):
 def small(whole, tmp_path_factory):
     """The same, compressed below what its formats give: so smaller networks were trained."""
     run = shutil.copytree(whole, tmp_path_factory.mktemp("small") / "run")
-    bytes_of_int8 = (run / "compression" / "int8" / "model.onnx").stat().st_size
+    bytes_of_int8 = (run / "compression" / "as-trained" / "int8" / "model.onnx").stat().st_size
     return run, trimtab.compress(run, megabytes=0.4 * bytes_of_int8 / 1e6, max_drop=50, minutes=0.6)
 
 
 def test_the_first_format_within_the_limit_is_delivered_and_nothing_smaller_is_tried(run):
-    float_size = (run / "compression" / "float32" / "model.onnx").stat().st_size / 1e6
+    float_size = (run / "compression" / "as-trained" / "float32" / "model.onnx").stat().st_size / 1e6
     made = trimtab.compress(run, megabytes=0.6 * float_size, max_drop=5, minutes=1)
     assert [rung.name for rung in made.rungs] == ["float32", "float16"]
     assert made.choice.rung.name == "float16"
@@ -61,6 +65,16 @@ def test_delivered_bundle_is_the_rung_runs_in_both_engines_and_leaves_the_runs_o
     assert (made.directory / "bundle" / "model.onnx").stat().st_size == round(1e6 * made.choice.rung.megabytes)
     assert (run / "bundle" / "model.onnx").read_bytes() == before
     trimtab.open_run(run)
+
+
+def test_for_the_numpy_engine_its_file_is_limited_and_its_time_measured(run):
+    native = trimtab.compress(run, megabytes=1, max_drop=10, minutes=0.5)
+    whole = native.rungs[0]
+    made = trimtab.compress(run, megabytes=0.6 * whole.megabytes, max_drop=10, minutes=0.5, target="numpy")
+    size = (run / "compression" / "as-trained" / "float32" / "artifact" / "weights.safetensors").stat().st_size
+    assert made.rungs[0].megabytes == pytest.approx(size / 1e6)
+    assert made.rungs[0].latency != whole.latency  # not taken over
+    assert "Timed in the NumPy engine" in (made.directory / "compression.html").read_text()
 
 
 @pytest.mark.slow
@@ -87,6 +101,21 @@ def test_pruned_network_is_the_same_builder_with_narrower_arguments(small):
     pruned, whole = Artifact.load(folder), Artifact.load(run / "model")
     assert pruned.builder == whole.builder
     assert all(narrow < wide for narrow, wide in zip(pruned.kwargs["channels"], whole.kwargs["channels"], strict=True))
+
+
+@pytest.mark.slow
+def test_pruning_in_two_steps_trains_a_wider_network_on_the_way_that_is_no_rung(small, tmp_path):
+    run = shutil.copytree(small[0], tmp_path / "run")
+    limit = small[1].verdict.lines[1].limit
+    made = trimtab.compress(run, megabytes=limit, max_drop=50, minutes=0.6, pruning_steps=2)
+    last = next(rung.network for rung in made.rungs if rung.network.startswith("pruned"))
+    folder = made.directory / last.replace("%", "").replace(" ", "-")
+    way = folder.with_name(f"{folder.name}-step-1")
+    wide, between, narrow = (Artifact.load(path / "model").kwargs["channels"] for path in (run, way, folder))
+    assert all(a > b > c for a, b, c in zip(wide, between, narrow, strict=True))
+    assert not any("step" in rung.network for rung in made.rungs)
+    seconds = {json.loads((path / "network.json").read_text())["seconds"] for path in (way, folder)}
+    assert len(seconds) == 1
 
 
 @pytest.mark.slow
@@ -160,6 +189,70 @@ def test_too_few_rows_to_show_anything_are_said_and_nothing_is_trained(tmp_path)
     assert {rung.network for rung in made.rungs} == {"as trained"}
 
 
+def claim(name, a_only, b_only, rows=1000):
+    from trimtab.evaluation.paired import compare_right
+    from trimtab.stages.compressing import Claim
+
+    right_a, right_b = np.zeros((2, rows), bool)
+    right_a[:a_only] = right_b[a_only : a_only + b_only] = True
+    return Claim(network=name, control="alone", comparison=compare_right(right_a, right_b))
+
+
+def test_of_several_claims_only_those_are_shown_that_survive_holms_correction():
+    barely = claim("barely", 20, 35)  # p is about 0.04
+    assert compressing._claim_rows([barely])[0]["is_shown"]
+    rows = compressing._claim_rows([barely, claim("no", 20, 22), claim("clear", 20, 90), claim("worse", 90, 20)])
+    assert [row["is_shown"] for row in rows] == [False, False, True, False]
+
+
+@pytest.mark.slow
+def test_a_ladder_killed_outright_goes_on_and_keeps_what_was_finished(whole, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    limit = 0.4e-6 * (run / "compression" / "as-trained" / "int8" / "model.onnx").stat().st_size
+    words = ["compress", str(run), "--megabytes", str(limit), "--max-drop", "50", "--minutes", "0.6", "--json"]
+    command = [sys.executable, "-m", "trimtab", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = run / "compression"
+    wait_for(lambda: list(folder.glob("pruned*/checkpoints/*")) or list(folder.glob("pruned*/model")), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("*/*/rung.json")}
+    assert len(finished) >= 4
+    assert not (folder / "ladder.json").exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    made = json.loads((folder / "ladder.json").read_text())
+    assert {rung["network"].split(" ")[0] for rung in made["rungs"]} >= {"as", "pruned"}
+    trimtab.load(folder)
+
+
+def wait_for(condition, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)
+
+
+def test_rows_of_a_group_count_as_one(tmp_path):
+    random = np.random.default_rng(0)
+    lines = ["patient,a,b,kind"]
+    for patient in range(120):
+        shift = random.normal()
+        for _ in range(5):
+            kind = "sick" if shift + random.normal(0, 0.5) > 0 else "well"
+            lines.append(f"{patient},{shift + random.normal(0, 0.3):.4f},{random.normal():.4f},{kind}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    settings = {"target": "kind", "group": "patient", "engine": "numpy", "steps": 60, "minutes": 1}
+    made = trimtab.run(tmp_path / "table.csv", out=tmp_path / "run", **settings)
+    rungs = trimtab.compress(made.directory, megabytes=1, max_drop=50, minutes=0.3).rungs
+    split = Split.load(made.directory / "data" / "split")
+    width = rungs[0].accuracy.high - rungs[0].accuracy.low
+    value, rows = rungs[0].accuracy.value, len(split.validation)
+    assert width > 1.2 * 2 * 1.96 * (value * (1 - value) / rows) ** 0.5  # wider than of as many independent rows
+
+
 def test_an_importance_that_the_network_does_not_have_is_refused():
     kwargs = {"in_channels": 1, "image_size": 8, "num_classes": 2, "width": 8, "depth": 1, "heads": 2, "patch": 4}
     case = SimpleNamespace(artifact=Artifact(builder="vit", kwargs=kwargs, arrays={}))
@@ -224,6 +317,8 @@ def test_test_rows_are_opened_once_for_each_file_that_is_delivered(run):
         ({"minutes": float("inf")}, "--minutes is inf; expected a number above 0"),
         ({"max_drop": -0.5}, "--max-drop is -0.5; expected points of accuracy, 0 to 100"),
         ({"importance": "luck"}, "--importance is 'luck'; expected one of magnitude, taylor, scale"),
+        ({"pruning_steps": 0}, "--pruning-steps is 0; expected 1 to 4"),
+        ({"target": "toaster"}, "--target is 'toaster'; expected one of native, numpy"),
         ({"threads": 0}, "--target-cpu-threads is 0; expected 1 or more"),
     ],
 )

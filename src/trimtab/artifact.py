@@ -80,9 +80,21 @@ class Artifact:
         return bool(test_time == "mirror")
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one network input: (C, H, W) of a picture, (F,) of a table row."""
+        if self.meta["kind"] == "image":
+            return (self.meta["channels"], self.meta["image_size"], self.meta["image_size"])
+        return (self.kwargs["in_features"],)
+
+    @property
     def sha256(self) -> str:
         """Hash of the weights file's content: equal exactly when every array is equal bit for bit."""
         return sha256_bytes(self._weights())
+
+    @property
+    def weights_size(self) -> int:
+        """Bytes of the weights file."""
+        return len(self._weights())
 
     def save(self, directory: Path) -> None:
         """Write both files; the directory appears whole or not at all, and replaces one of the same name."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 IMPORTANCES = ("magnitude", "taylor", "scale")
 _MINUTES = 5.0  # unless the run has minutes of its own
 _WRITING_SECONDS = 4.0
+_MOST_STEPS = 4  # of pruning
+_LEVEL = 0.05  # of all claims together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ class Compressed:
             "verdict": self.verdict.word,
             "accuracy": self.evaluation.metrics["accuracy"].to_dict(),
             "rungs": [rung.to_dict() for rung in self.rungs],
-            "claims": [_claim_dict(claim) for claim in self.claims],
+            "claims": _claim_dicts(self.claims),
             "notes": list(self.notes),
             "seconds": round(self.seconds, 1),
         }
@@ -86,7 +88,9 @@ def compress(
     max_drop: float = 1.0,
     minutes: float | None = None,
     importance: str = "magnitude",
+    pruning_steps: int = 1,
     threads: int = 1,
+    target: str = "native",
     console: Console | None = None,
     started: float | None = None,
 ) -> Compressed:
@@ -108,8 +112,13 @@ def compress(
         For everything; those of the run, or 5, unless given.
     importance
         That channels are pruned by: ``"magnitude"``, ``"taylor"`` or ``"scale"``.
+    pruning_steps
+        In how many steps, 1 to 4: between them the network is trained for a fifth of its seconds.
     threads
         Of the processor that the model is for.
+    target
+        The runtime that it is for, in which everything is timed: ``"native"`` is ONNX Runtime; ``"numpy"`` the NumPy
+        engine, where ``megabytes`` are those of the artifact's weights.
     console
         Where progress goes; quiet unless given.
     started
@@ -122,8 +131,14 @@ def compress(
     IntegrityError
         If a file of the run was altered.
     """
+    from trimtab.stages.runtimes import TARGETS
+
     start = time.monotonic() if started is None else started
     _check(megabytes, milliseconds, max_drop, minutes, importance, threads)
+    if pruning_steps not in range(1, _MOST_STEPS + 1):
+        raise InputError(f"--pruning-steps is {pruning_steps}", f"1 to {_MOST_STEPS}", "give 1 or 2")
+    if target not in TARGETS:
+        raise InputError(f"--target is '{target}'", f"one of {', '.join(TARGETS)}", "choose one")
     from trimtab.compression.ladder import Wanted
     from trimtab.directory import RunDirectory, held
     from trimtab.opened import open_run
@@ -138,18 +153,21 @@ def compress(
     wanted = Wanted(megabytes=megabytes, milliseconds=milliseconds, max_drop=max_drop)
     with held(RunDirectory(result.directory)) as directory:
         source, facts, plan, _ = prepare(result.plan)
-        case = open_case(directory, plan, facts, source, result.evaluation, console)
-        console.stage("run", f"{directory.path}: {len(case.features.training):,} training rows, {given:.2g} minutes")
+        case = open_case(directory, plan, facts, source, console)
+        runtime = f"timed in {TARGETS[target]}, {threads} thread{'s' if threads > 1 else ''}"
+        rows = f"{len(case.features.training):,} training rows"
+        console.stage("run", f"{directory.path}: {rows}, {given:.2g} minutes; {runtime}")
         rungs = Rungs(
             case=case,
             wanted=wanted,
             folder=directory.compression,
             threads=threads,
+            target=target,
             console=console,
             seconds_left=lambda: 60 * given - _WRITING_SECONDS - (time.monotonic() - start),
         )
         _check_importance(case, importance)
-        climb = Climb(rungs=rungs, importance=importance, minutes=given)
+        climb = Climb(rungs=rungs, importance=importance, pruning_steps=pruning_steps, minutes=given)
         return _deliver(climb, climb.climb(), start)
 
 
@@ -195,8 +213,10 @@ def _deliver(climb: Climb, choice: Choice, start: float) -> Compressed:
     from trimtab.stages.chosen import measure_chosen, write_chosen
 
     rungs = climb.rungs
-    evaluation = measure_chosen(rungs, choice.rung)
-    cost, verdict = write_chosen(rungs, choice.rung, evaluation, seconds=time.monotonic() - start)
+    evaluation = measure_chosen(rungs, choice.rung, caller="trimtab compress", warn=rungs.console.warn).evaluation
+    limits, folder = rungs.wanted.budget, rungs.folder / "bundle"
+    seconds = time.monotonic() - start
+    cost, verdict = write_chosen(rungs, choice.rung, evaluation, folder, budget=limits, seconds=seconds)
     made = Compressed(
         directory=rungs.folder,
         choice=choice,
@@ -217,32 +237,18 @@ def _deliver(climb: Climb, choice: Choice, start: float) -> Compressed:
 
 
 def _draw(climb: Climb, choice: Choice) -> None:
-    from trimtab.compression.ladder import pareto
-    from trimtab.evaluation.plots.tradeoff import Point, plot_tradeoff
     from trimtab.report.compression_page import write_compression_page
+    from trimtab.stages.runtimes import TARGETS
 
     rungs = climb.rungs
-    front = pareto(rungs.found)
-    points = [
-        Point(
-            name=rung.name,
-            megabytes=rung.megabytes,
-            milliseconds=rung.latency.p95_ms,
-            accuracy=rung.accuracy,
-            is_on_front=rung in front,
-            is_chosen=rung is choice.rung,
-        )
-        for rung in rungs.found
-    ]
-    limits = {"megabytes": rungs.wanted.megabytes, "milliseconds": rungs.wanted.milliseconds}
-    plot_tradeoff(points, rungs.folder / "tradeoff.svg", **limits)
+    rungs.draw(choice, rungs.folder / "tradeoff.svg")
     write_compression_page(
         rungs.folder / "compression.html",
         name=rungs.case.directory.path.name,
         headline=f"Delivered: {choice.rung.name}",
-        reason=choice.reason[0].upper() + choice.reason[1:],
+        reason=f"{choice.reason[0].upper()}{choice.reason[1:]}. Timed in {TARGETS[rungs.target]}",
         rows=[_row(rung, rungs.wanted, is_chosen=rung is choice.rung) for rung in rungs.found],
-        claims=[_claim_row(claim) for claim in climb.claims],
+        claims=_claim_rows(climb.claims),
         notes=[note[0].upper() + note[1:] + "." for note in climb.notes],
     )
 
@@ -272,20 +278,32 @@ def _points(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}"  # no negative zero
 
 
-def _claim_row(claim: Claim) -> dict[str, Any]:
-    compared = claim.comparison
-    return {
-        "network": claim.network,
-        "control": claim.control,
-        "gain": f"{100 * compared.difference:+.2f}",
-        "interval": f"{100 * compared.low:+.2f} to {100 * compared.high:+.2f}",
-        "p": f"{compared.p_value:.3g}",
-        "is_shown": compared.low > 0,
-    }
+def _claim_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """Return the claims as texts by column; p-values are adjusted for their number."""
+    from trimtab.evaluation.compare import holm
+
+    rows = []
+    for claim, p in zip(claims, holm([claim.comparison.p_value for claim in claims]), strict=True):
+        compared = claim.comparison
+        rows.append(
+            {
+                "network": claim.network,
+                "control": claim.control,
+                "gain": f"{100 * compared.difference:+.2f}",
+                "interval": f"{100 * compared.low:+.2f} to {100 * compared.high:+.2f}",
+                "p": f"{p:.3g}",
+                "is_shown": p <= _LEVEL and compared.difference > 0,
+            }
+        )
+    return rows
 
 
-def _claim_dict(claim: Claim) -> dict[str, Any]:
-    return {"network": claim.network, "control": claim.control, "comparison": claim.comparison.to_dict()}
+def _claim_dicts(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    shown = [row["is_shown"] for row in _claim_rows(claims)]
+    return [
+        {"network": claim.network, "control": claim.control, "is_shown": is_shown, **claim.comparison.to_dict()}
+        for claim, is_shown in zip(claims, shown, strict=True)
+    ]
 
 
 # ---- the verb ----
@@ -300,7 +318,9 @@ def compress_verb(options: argparse.Namespace) -> int:
         max_drop=options.max_drop,
         minutes=options.minutes,
         importance=options.importance,
+        pruning_steps=options.pruning_steps,
         threads=options.target_cpu_threads,
+        target=options.target,
         console=Console(),
         started=options.started,
     )
@@ -308,8 +328,7 @@ def compress_verb(options: argparse.Namespace) -> int:
 
     wanted = Wanted(megabytes=options.megabytes, milliseconds=options.milliseconds, max_drop=options.max_drop)
     print(f"\n{_table(made.rungs, made.choice, wanted)}\n")
-    for claim in made.claims:
-        row = _claim_row(claim)
+    for row in _claim_rows(made.claims):
         verdict = "shown to be better" if row["is_shown"] else "not shown to be better"
         print(f"{row['network']} against {row['control']}: {row['gain']} points ({row['interval']}), {verdict}")
     for note in made.notes:

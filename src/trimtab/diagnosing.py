@@ -118,10 +118,11 @@ def diagnose(
     given = minutes or max(_LEAST_MINUTES, _SHARE * (result.plan.minutes or 0.0))
     with held(RunDirectory(result.directory)) as directory:
         source, facts, plan, _ = prepare(result.plan)
-        case = open_case(directory, plan, facts, source, result.evaluation, console)
+        case = open_case(directory, plan, facts, source, console)
         console.stage("run", f"{directory.path}: {len(case.features.training):,} training rows, {given:.2g} minutes")
         examined = examine(
             case,
+            result.evaluation,
             seeds=seeds,
             wanted=points / 100,
             audit=[] if findings_file is None else _audit_of(case, findings_file),

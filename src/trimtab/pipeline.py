@@ -288,10 +288,9 @@ def _run_stages(job: Job) -> Run:
     dataset, split, features, artifact = _learn(job)
     features, artifact = stages.remedy(job, dataset, split, features, artifact)
     calibrated = stages.calibrate(job, dataset, artifact, features)
-    candidates = stages.export_candidates(job, dataset, calibrated, features)
-    delivered = stages.choose(job, dataset, candidates, features)
-    evaluation = stages.measure(job, dataset, split, artifact, delivered)
-    cost, verdict = stages.deliver(job, artifact, delivered, evaluation)
+    rungs, choice = stages.shrink(job, dataset, split, features, calibrated)
+    evaluation = stages.measure(job, rungs, choice.rung)
+    cost, verdict = stages.deliver(job, rungs, choice.rung, evaluation)
     stages.write_page(job, dataset, split, verdict)
     return Run(
         directory=job.directory.path,

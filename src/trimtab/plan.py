@@ -89,8 +89,12 @@ class Plan:
 
     test_time: str | None = _setting("delivery", "none, or mirror: also predict the mirror image (twice the time)")
     calibrate: bool = _setting("delivery", "fit a temperature on validation rows, kept if shown to help", True)
-    quantize: bool = _setting("delivery", "try int8 and deliver it when it is smaller and passes the guard", True)
-    max_drop: float = _setting("delivery", "accuracy points that int8 may lose (95% bound, validation rows)", 1.0)
+    quantize: bool = _setting(
+        "delivery", "try number formats of 8 bits and fewer, and deliver the first that fits", True
+    )
+    max_drop: float = _setting(
+        "delivery", "accuracy points that a smaller format may lose (95% bound, validation rows)", 1.0
+    )
 
     @property
     def budget(self) -> Budget:

@@ -1,13 +1,18 @@
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from trimtab.plan import Plan
 from trimtab.stages import reserve
 from trimtab.stages.reserve import Reserve
+from trimtab.stages.shrinking import seconds_of_formats
 
-WORK, WAIT, MARGIN = reserve._WORK_SECONDS, reserve._WAIT_SECONDS, reserve._MARGIN
+WORK, MARGIN = reserve._WORK_SECONDS, reserve._MARGIN
+PLAN = Plan(data="digits", engine="torch", model="mlp")
+WAIT = reserve._WAIT_SECONDS + seconds_of_formats(PLAN)
 
 
 class Machine:
@@ -32,11 +37,22 @@ def machine():
 
 @pytest.fixture
 def make_reserve(machine, monkeypatch):
-    def make(*, left=600.0, loading=1.0, contention=1.0, slowness=1.0, threads=1, rows=0, hidden=8, test_time="none"):
+    def make(
+        *,
+        left=600.0,
+        loading=1.0,
+        contention=1.0,
+        slowness=1.0,
+        threads=1,
+        rows=0,
+        hidden=8,
+        test_time="none",
+        **settings,
+    ):
         loop_seconds = slowness * reserve._LOOP_SECONDS
         monkeypatch.setattr(reserve, "load_libraries", lambda engine: machine.pass_time(loading, contention))
         monkeypatch.setattr(reserve, "_time_loop", lambda: loop_seconds)
-        plan = SimpleNamespace(engine="torch", model="mlp", threads=threads, test_time=test_time)
+        plan = replace(PLAN, threads=threads, test_time=test_time, **settings)
         job = SimpleNamespace(plan=plan, facts=SimpleNamespace(threads=threads), seconds_left=lambda: left)
         kwargs = {"in_features": 10, "hidden": [hidden], "num_classes": 2}
         features = SimpleNamespace(meta={}, kwargs=kwargs, validation=range(rows))
@@ -52,6 +68,12 @@ def test_on_the_known_machine_it_is_what_was_measured_and_a_margin(make_reserve)
 
 def test_a_machine_half_as_fast_needs_twice_as_long_for_the_work(make_reserve):
     assert make_reserve(slowness=2.0).seconds() == pytest.approx(2 * MARGIN * WORK + WAIT)
+
+
+def test_limits_and_a_network_that_int8_hurts_ask_for_more_formats_and_so_for_more_time(make_reserve):
+    plain = make_reserve().seconds()
+    assert make_reserve(megabytes=0.1).seconds() > plain + 2
+    assert make_reserve(quantize=False).seconds() < plain - 1
 
 
 def test_a_process_that_has_to_wait_keeps_more(make_reserve):

@@ -189,7 +189,7 @@ def choose_rung(rungs: Sequence[Rung], wanted: Wanted) -> Choice:
         return Choice(rung=first, is_good_enough=True, reason=_why_first(first, wanted))
     if good:
         smallest = min(good, key=lambda rung: rung.megabytes)
-        return Choice(rung=smallest, is_good_enough=True, reason=f"the smallest that {_loss(smallest, wanted)}")
+        return Choice(rung=smallest, is_good_enough=True, reason=_why_smallest(smallest, rungs, wanted))
     within = [rung for rung in rungs if not wanted.excesses(rung)]
     if within:
         best = max(within, key=lambda rung: rung.accuracy.value or 0.0)
@@ -216,6 +216,20 @@ def pareto(rungs: Sequence[Rung]) -> list[Rung]:
 
 def _why_first(rung: Rung, wanted: Wanted) -> str:
     return f"the first within {_limits(wanted)}{'' if rung.drop is None else f' that {_loss(rung, wanted)}'}"
+
+
+def _why_smallest(rung: Rung, rungs: Sequence[Rung], wanted: Wanted) -> str:
+    if rung.drop is not None:
+        times = f"{rungs[0].megabytes / rung.megabytes:.1f} times smaller than {rungs[0].name}"
+        return f"the smallest that {_loss(rung, wanted)}, {times}"
+    others = [other for other in rungs if other is not rung]
+    return "; ".join(_why_not(other, rung, wanted) for other in others) or "nothing else was tried"
+
+
+def _why_not(other: Rung, base: Rung, wanted: Wanted) -> str:
+    if other.drop is None or not wanted.loses_too_much(other):
+        return f"{other.name} is not smaller ({other.megabytes:.3g} MB against {base.megabytes:.3g} MB)"
+    return f"{other.name} may lose {other.drop.bound:.2g} points of accuracy (95% bound; {wanted.max_drop:g} allowed)"
 
 
 def _loss(rung: Rung, wanted: Wanted) -> str:

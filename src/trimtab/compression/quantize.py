@@ -2,7 +2,7 @@
 
 Weights become int8 per output channel, activations uint8 per tensor. What stays float: the preprocessing before the
 first layer, attention, layer normalization, GELU, the logits and the softmax. Whether the result is good enough is
-decided in `guard`.
+decided in `ladder`.
 
 Signed activations would run at half the speed on x86. Weights keep to seven bits: sums of products of 8-bit ones
 overflow on processors without VNNI, so that figures measured on one machine would not hold on another. Which ranges
@@ -109,8 +109,8 @@ def quantize_int8(
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as name,
-        _silent(),
-        _temporary_files_in(name),
+        silent(),
+        temporary_files_in(name),
     ):
         source, quantized = Path(name) / "float.onnx", Path(name) / "int8.onnx"
         source.write_bytes(float_onnx.read_bytes())  # the tool writes beside what it reads
@@ -232,8 +232,8 @@ def _remove_unused_constants(graph: onnx.GraphProto) -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the tool's advice, and the root handler that it would install, out of the program's log; it prints, too."""
+def silent() -> Iterator[None]:
+    """Keep the quantizer's advice, and the root handler that it would install, out of the program's log."""
     root, handler = logging.getLogger(), logging.NullHandler()
     was_disabled = root.disabled
     root.addHandler(handler)
@@ -247,7 +247,7 @@ def _silent() -> Iterator[None]:
 
 
 @contextmanager
-def _temporary_files_in(directory: str) -> Iterator[None]:
+def temporary_files_in(directory: str) -> Iterator[None]:
     """Have the tool's own temporary files beside the result instead of in the system's directory."""
     before = tempfile.tempdir
     tempfile.tempdir = directory

@@ -92,8 +92,7 @@ def _stem(size: int) -> str:
 def _is_possible(plan: Plan, facts: Facts, size: int, name: str, options: Mapping[str, Any], minutes: float) -> bool:
     """Return whether, by estimate, the network meets every limit and sees the pictures often enough."""
     cost = _cost(facts, size, name, options)
-    is_quantized = plan.quantize and name in ("cnn", "resnet")  # others often lose too much in int8
-    megabytes = file_megabytes(cost.parameters, 1 if is_quantized else 4)
+    megabytes = file_megabytes(cost.parameters, 1 if plan.quantize else 4)  # weights alone in 8 bits lose little
     return (
         megabytes <= (plan.megabytes or math.inf)
         and _milliseconds(cost, plan.test_time) <= (plan.milliseconds or math.inf)

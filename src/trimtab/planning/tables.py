@@ -41,7 +41,7 @@ def _table_width(plan: Plan, facts: Facts) -> tuple[int, str]:
         return widths[0], "wide enough for this many rows"
     for width in widths:
         kwargs = {"in_features": 12 * facts.columns, "hidden": [width, width // 2], "num_classes": facts.classes}
-        size = file_megabytes(measure_size("mlp", kwargs, (12 * facts.columns,)).parameters, 4)
+        size = file_megabytes(measure_size("mlp", kwargs, (12 * facts.columns,)).parameters, 1 if plan.quantize else 4)
         if size <= plan.megabytes:
             return width, f"the widest that should fit into {plan.megabytes:g} MB"
     return widths[-1], f"the narrowest; even so {plan.megabytes:g} MB will hardly be met"

@@ -69,7 +69,7 @@ def read_run(directory: Path) -> RunFiles:
         )
     evaluation = directory / "evaluation"
     mistakes = _read_json(evaluation / "mistakes.json", list)
-    plots = {name: evaluation / f"{name}.svg" for name in PLOTS}
+    plots = {name: evaluation / f"{name}.svg" for name in PLOTS} | {"tradeoff": directory / "compression" / "table.svg"}
     named = {str(mistake["image"]) for mistake in mistakes if mistake.get("image")}
     pictures = {name: _picture(evaluation / "mistakes" / Path(name).name) for name in named}
     return RunFiles(

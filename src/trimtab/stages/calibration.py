@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from trimtab.artifact import Artifact
 from trimtab.data import Dataset
-from trimtab.deployment.parity import TOLERANCE
 from trimtab.evaluation import Evaluation, evaluate
 from trimtab.evaluation.temperature import TemperatureChoice, apply_temperature, choose_temperature
 from trimtab.stages.job import Features, Job
@@ -34,11 +33,6 @@ class Calibrated:
 
     artifact: Artifact
     probabilities: NDArray[np.floating]
-
-    @property
-    def tolerance(self) -> float:
-        """How far an export's probabilities may be off: a temperature below 1 widens differences of logits."""
-        return TOLERANCE / min(1.0, float(self.artifact.meta.get("temperature", 1.0)))
 
 
 def calibrate(job: Job, dataset: Dataset, artifact: Artifact, features: Features) -> Calibrated:

@@ -1,4 +1,4 @@
-"""A finished run opened for a diagnosis: its files, its data, and what its network says about the validation rows."""
+"""A trained run with its data, and what its network says about the validation rows: to examine it, or to shrink it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from trimtab.console import Console
 from trimtab.data import Dataset, Source, Split
 from trimtab.directory import RunDirectory
 from trimtab.errors import InputError, IntegrityError
-from trimtab.evaluation import Evaluation
 from trimtab.evaluation.temperature import TemperatureChoice, apply_temperature
 from trimtab.ledger import Ledger
 from trimtab.plan import Plan
@@ -24,11 +23,11 @@ from trimtab.stages.job import Features
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
-    """A finished run with its data, and what its network says about the validation rows.
+    """A trained run with its data, and what its network says about the validation rows.
 
     Attributes
     ----------
-    directory, ledger, plan, facts, evaluation
+    directory, ledger, plan, facts
         Of the run.
     dataset, split, features
         Read again; the same content.
@@ -42,7 +41,6 @@ class Case:
     ledger: Ledger
     plan: Plan
     facts: Facts
-    evaluation: Evaluation
     dataset: Dataset
     split: Split
     features: Features
@@ -75,10 +73,8 @@ class Case:
         return int(self.trained["corrections"][-1]["total_steps"])
 
 
-def open_case(
-    directory: RunDirectory, plan: Plan, facts: Facts, source: Source, evaluation: Evaluation, console: Console
-) -> Case:
-    """Read the data of a run again and predict its validation rows.
+def open_case(directory: RunDirectory, plan: Plan, facts: Facts, source: Source, console: Console) -> Case:
+    """Read the data of a finished run again and predict its validation rows.
 
     Raises
     ------
@@ -112,7 +108,6 @@ def open_case(
         ledger=ledger,
         plan=plan,
         facts=facts,
-        evaluation=evaluation,
         dataset=dataset,
         split=split,
         features=features,

@@ -1,11 +1,17 @@
-"""What a ladder delivers: its chosen file, measured on the sealed test rows, in a bundle."""
+"""What is delivered of a ladder: its chosen file, measured on the sealed test rows, in a bundle."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from trimtab.budget import Cost, Verdict
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.budget import Budget, Cost, Verdict
 from trimtab.compression.ladder import AS_TRAINED, Rung
+from trimtab.data.seal import Look
 from trimtab.deployment import ParityReport, parity, write_bundle
 from trimtab.deployment.parity import TOLERANCE
 from trimtab.deployment.server_check import golden_answer
@@ -19,21 +25,43 @@ from trimtab.stages.rungs import Rungs
 from trimtab.storage import sha256_file
 
 
-def measure_chosen(rungs: Rungs, rung: Rung) -> Evaluation:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tested:
+    """A file's answers on the sealed test rows.
+
+    Attributes
+    ----------
+    rows
+        Their numbers, [N].
+    probabilities
+        [N, K].
+    evaluation
+        The figures.
+    look
+        Which look at these rows it was.
+    """
+
+    rows: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    evaluation: Evaluation
+    look: Look
+
+
+def measure_chosen(rungs: Rungs, rung: Rung, *, caller: str, warn: Callable[[str], None]) -> Tested:
     """Open the sealed test rows and measure a rung on them: one look, which the run's ledger notes."""
     case, (path, artifact) = rungs.case, rungs.file_of(rung)
     rows, look = case.split.open_test(
         case.dataset,
         case.ledger,
-        caller="trimtab compress",
+        caller=caller,
         model=sha256_file(path),
         level_of=level_of_look,
         neighbours=case.directory.neighbours(),
     )
     for text in look.warnings:
-        rungs.console.warn(text)
+        warn(text)
     probabilities = predictor_of(artifact, path, case.facts.threads).predict_proba(raw_inputs(case.dataset, rows))
-    return evaluate(
+    evaluation = evaluate(
         case.dataset.labels[rows],
         probabilities,
         class_names=case.dataset.class_names,
@@ -41,22 +69,39 @@ def measure_chosen(rungs: Rungs, rung: Rung) -> Evaluation:
         level=level_of_look(look.number),
         seed=case.plan.seed,
     )
+    return Tested(rows=rows, probabilities=probabilities, evaluation=evaluation, look=look)
 
 
-def write_chosen(rungs: Rungs, rung: Rung, evaluation: Evaluation, *, seconds: float) -> tuple[Cost, Verdict]:
-    """Write the bundle of a rung, with what was measured and whether it is within the limits."""
+def write_chosen(
+    rungs: Rungs, rung: Rung, evaluation: Evaluation, folder: Path, *, budget: Budget, seconds: float
+) -> tuple[Cost, Verdict]:
+    """Write the bundle of a rung, with what was measured and whether it is within the budget.
+
+    Parameters
+    ----------
+    rungs, rung
+        The ladder, and what is delivered of it.
+    evaluation
+        On the test rows.
+    folder
+        Of the bundle.
+    budget
+        To compare the cost with.
+    seconds
+        That were spent so far.
+    """
     path, artifact = rungs.file_of(rung)
     cost = _cost(rungs, rung, seconds)
-    verdict = rungs.wanted.budget.check(cost)
+    verdict = budget.check(cost)
     write_bundle(
-        rungs.folder / "bundle",
+        folder,
         onnx_path=path,
         artifact=artifact,
-        parity=_parity(rungs, rung),
+        parity=check_export(rungs, rung.network),
         name=rungs.case.directory.path.name,
         variant=rung.number_format,
         metrics={name: asdict(estimate) for name, estimate in evaluation.metrics.items()},
-        budget=rungs.wanted.budget,
+        budget=budget,
         cost=cost,
         verdict=verdict,
         versions=package_versions(),
@@ -80,19 +125,27 @@ def _cost(rungs: Rungs, rung: Rung, seconds: float) -> Cost:
     )
 
 
-def _parity(rungs: Rungs, rung: Rung) -> ParityReport:
-    """Return how far the float export of a rung's network is from the network that was trained."""
+def check_export(rungs: Rungs, network: str) -> ParityReport:
+    """Return how far the float file of a network is from the network that was trained, on the validation rows.
+
+    Raises
+    ------
+    ExportError
+        If it is farther than rounding explains.
+    """
     from trimtab.training.stepper import predict_probabilities
 
-    case, rows = rungs.case, rungs.case.features.validation
-    place = rungs.place_of(rung.network)
-    artifact = rungs.trained[rung.network]
-    native = predict_probabilities(artifact, rows, engine=str(case.plan.engine), threads=case.plan.threads or 1)
-    exported = predictor_of(artifact, place / "float32" / "model.onnx", case.facts.threads)
+    case, artifact = rungs.case, rungs.trained[network]
     temperature = float(artifact.meta.get("temperature", 1.0))
+    if network == AS_TRAINED:
+        native = case.probabilities
+    else:
+        rows, plan = case.features.validation, case.plan
+        native = predict_probabilities(artifact, rows, engine=str(plan.engine), threads=plan.threads or 1)
+        native = apply_temperature(native, temperature)
     return parity(
-        apply_temperature(native, temperature),
-        exported.predict_proba(raw_inputs(case.dataset, case.split.validation)),
-        rows.labels,
-        tolerance=TOLERANCE / min(1.0, temperature),
+        native,
+        rungs.answers[network, "float32"],
+        case.features.validation.labels,
+        tolerance=TOLERANCE / min(1.0, temperature),  # one below 1 widens differences of logits
     )

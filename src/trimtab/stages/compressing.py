@@ -1,9 +1,8 @@
 """The ladder of a finished run, climbed: formats of its own network first, then smaller networks.
 
 A smaller network is measured before it is trained, in the format that it would be delivered in: so the widest one
-that is within the limits is trained, and no time is lost on others. Of each width there are three: what is left of
-the run's network, trained further; the same network from scratch with the run's as teacher; and, as the control, from
-scratch without. All get the same seconds.
+that is within the limits is trained, and no time is lost on others. Which ones are trained beside each other, for the
+same seconds, is in `trimtab.stages.contenders`.
 """
 
 from __future__ import annotations
@@ -21,11 +20,12 @@ from numpy.typing import NDArray
 
 from trimtab.artifact import Artifact
 from trimtab.compression.ladder import AS_TRAINED, Choice, choose_rung, is_finished
-from trimtab.compression.prune import narrower_widths
 from trimtab.evaluation import Comparison, compare_accuracy
+from trimtab.stages.contenders import Makers
 from trimtab.stages.formats import FORMATS, Files
 from trimtab.stages.rungs import Rungs
-from trimtab.stages.smaller import Network, cut, score, teach, train_smaller
+from trimtab.stages.runtimes import megabytes_for
+from trimtab.stages.smaller import Network, teach, train_smaller
 from trimtab.storage import write_json
 
 _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1)  # of the channels
@@ -33,7 +33,7 @@ _SHARES_WITHOUT_LIMITS = (0.75, 0.5, 0.25)
 _ROOM = 0.8  # share of a limit on time that an untrained network may take in the middle: the limit is for p95
 _FEWEST_SECONDS = 3.0  # of a training
 _SHARE_PLANNED = 0.9  # of the time that is left
-_KINDS = ("pruned", "distilled", "alone")
+_USUAL_TRAININGS = 4  # of smaller networks: for how long one may be trained, before it is known how many there are
 _SMALL_FORMATS = ("float32", "int8", "int8 with float layers")
 _ROUNDED = "trained with rounding"
 
@@ -57,6 +57,8 @@ class Climb:
         What was found so far, and what measures.
     importance
         That channels are pruned by.
+    pruning_steps
+        In how many steps: a network is trained a little after each but the last.
     minutes
         That were given: networks trained within others are not taken over.
     claims
@@ -67,6 +69,7 @@ class Climb:
 
     rungs: Rungs
     importance: str
+    pruning_steps: int
     minutes: float
     claims: list[Claim] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -124,8 +127,10 @@ class Climb:
         is_needed = int8 is not None and not wanted.excesses(int8) and wanted.loses_too_much(int8)
         if not is_needed or self.rungs.case.plan.engine != "torch":
             return
-        own, seconds = self.rungs.case.artifact, self._seconds(trainings=1 + len(_KINDS))
-        network = Network(builder=own.builder, kwargs=own.kwargs, initial=own.arrays, is_rounding=True)
+        own, seconds = self.rungs.case.artifact, self._seconds(trainings=_USUAL_TRAININGS)
+        network = Network(
+            builder=own.builder, kwargs=own.kwargs, start=lambda: own.arrays, origin="as trained", is_rounding=True
+        )
         if not self._has_room(_ROUNDED, seconds):
             return
         files = self.rungs.files(_ROUNDED, dict(self._train_all({_ROUNDED: network}, seconds))[_ROUNDED])
@@ -154,9 +159,9 @@ class Climb:
         folder, wanted = self.rungs.folder / "untrained", self.rungs.wanted
         judge = replace(self.rungs.judge, loses_too_much=lambda _: False)  # what it answers says nothing yet
         try:
-            made = Files(self._cut(share), folder, judge).make("int8")
+            made = Files(self._makers.cut_to(share), folder, judge).make("int8")
             assert made is not None  # noqa: S101 - it is always made
-            if made.path.stat().st_size / 1e6 > (wanted.megabytes or math.inf):
+            if megabytes_for(self.rungs.target, made.artifact, made.path) > (wanted.megabytes or math.inf):
                 return False
             limit = wanted.milliseconds
             return limit is None or self.rungs.time(made, seconds=0.4)[0].p50_ms <= _ROOM * limit
@@ -165,30 +170,29 @@ class Climb:
 
     def _smaller(self, share: float, widths: int) -> bool:
         """Train the networks of one of so many widths and measure them; return whether there was time."""
-        start, names = self._cut(share), _names(share)
-        seconds = self._seconds(trainings=len(_KINDS) * widths)
-        group = len(FORMATS) + 1 + len({rung.group for rung in self.rungs.found if rung.group > len(FORMATS)})
-        if not self._has_room(names["pruned"], seconds):
+        every = [self._makers.of_width(share)]
+        if self._group == len(FORMATS) + 1:  # the first ones
+            minutes = self.rungs.seconds_left() / 60 / _USUAL_TRAININGS
+            another = self._makers.of_another_kind(self.rungs.wanted, minutes)
+            every += [] if another is None else [another]
+        seconds = self._seconds(trainings=sum(each.trainings for each in every) * widths)
+        if not self._has_room(every[0].shown[0], seconds):
             return False
-        networks = {
-            name: Network(
-                builder=start.builder,
-                kwargs=start.kwargs,
-                initial=start.arrays if kind == "pruned" else None,
-                has_teacher=kind != "alone",
-            )
-            for kind, name in names.items()
-        }
+        group, networks = self._group, {name: network for each in every for name, network in each.networks.items()}
+        shown = {name for each in every for name in each.shown}
         for name, trained in self._train_all(networks, seconds):
-            files = self.rungs.files(name, trained)
-            for number_format in _SMALL_FORMATS:
-                self.rungs.add(name, number_format, files, group)
-        self._claim(names)
+            if name in shown:
+                files = self.rungs.files(name, trained)
+                for number_format in _SMALL_FORMATS:
+                    self.rungs.add(name, number_format, files, group)
+        for each in every:
+            self._claim(each.controls)
         return True
 
-    def _cut(self, share: float) -> Artifact:
-        own = self.rungs.case.artifact
-        return cut(self.rungs.case, self._scores, narrower_widths(own.builder, own.kwargs, share))
+    @property
+    def _group(self) -> int:
+        """The number of the next group of smaller networks."""
+        return len(FORMATS) + 1 + len({rung.group for rung in self.rungs.found if rung.group > len(FORMATS)})
 
     def _seconds(self, *, trainings: int) -> float:
         """Return the seconds of each of so many trainings, with time kept for measuring what they give.
@@ -210,13 +214,12 @@ class Climb:
         """Yield networks, each trained for so many seconds, or for those that an earlier attempt began with."""
         rungs = self.rungs
         made_of = {
-            name: network.describe(rungs.case.artifact.sha256, self.importance, self.minutes)
-            for name, network in networks.items()
+            name: network.describe(rungs.case.artifact.sha256, self.minutes) for name, network in networks.items()
         }
         seconds = _settle({rungs.place_of(name): text for name, text in made_of.items()}, seconds)
         rungs.keys |= made_of
         for name, network in networks.items():
-            yield name, self._train(name, network, seconds)
+            yield name, self._train(name, network, network.part * seconds)
 
     def _train(self, name: str, network: Network, seconds: float) -> Artifact:
         rungs, folder, left = self.rungs, self.rungs.place_of(name), self.rungs.seconds_left()
@@ -231,19 +234,22 @@ class Climb:
             seconds=lambda: rungs.seconds_left() - left + seconds,
         )
 
-    def _claim(self, names: Mapping[str, str]) -> None:
+    def _claim(self, controls: Mapping[str, str]) -> None:
         """Compare what was pruned and distilled with the control, in floating point."""
-        rungs, control = self.rungs, names["alone"]
-        for kind in ("pruned", "distilled"):
-            both = (rungs.answers[name, "float32"] for name in (control, names[kind]))
+        rungs = self.rungs
+        for name, control in controls.items():
+            both = (rungs.answers[each, "float32"] for each in (control, name))
             compared = compare_accuracy(rungs.judge.labels, *both, groups=rungs.case.groups)
-            self.claims.append(Claim(network=names[kind], control=control, comparison=compared))
+            self.claims.append(Claim(network=name, control=control, comparison=compared))
             interval = f"[{100 * compared.low:+.2f}, {100 * compared.high:+.2f}]"
-            rungs.console.note(f"{names[kind]} against {control}: {100 * compared.difference:+.2f} points {interval}")
+            rungs.console.note(f"{name} against {control}: {100 * compared.difference:+.2f} points {interval}")
 
     @cached_property
-    def _scores(self) -> list[NDArray[np.float64]]:
-        return score(self.rungs.case, self.importance)
+    def _makers(self) -> Makers:
+        rungs = self.rungs
+        return Makers(
+            case=rungs.case, importance=self.importance, pruning_steps=self.pruning_steps, place_of=rungs.place_of
+        )
 
     @cached_property
     def _teacher(self) -> NDArray[np.float32]:
@@ -272,9 +278,3 @@ def _begun(path: Path, made_of: str) -> float | None:
         return float(earlier["seconds"]) if earlier["made_of"] == made_of else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _names(share: float) -> dict[str, str]:
-    """Return what the networks of a width are called, by kind."""
-    percent = f"{100 * share:.0f}%"
-    return {kind: f"pruned to {percent}" if kind == "pruned" else f"{percent} as wide, {kind}" for kind in _KINDS}

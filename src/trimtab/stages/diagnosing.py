@@ -15,6 +15,7 @@ from shlex import quote
 import numpy as np
 
 from trimtab.console import Console
+from trimtab.evaluation import Evaluation
 from trimtab.evaluation.intervals import student_quantile
 from trimtab.evaluation.temperature import choose_temperature
 from trimtab.findings import Finding, State, in_order
@@ -50,6 +51,7 @@ class Examined:
 
 def examine(
     case: Case,
+    evaluation: Evaluation,
     *,
     seeds: int,
     wanted: float,
@@ -64,6 +66,8 @@ def examine(
     ----------
     case
         The run.
+    evaluation
+        Of what it delivered, on its sealed test rows.
     seeds
         Trainings of the baseline and of each remedy, two or more.
     wanted
@@ -85,12 +89,12 @@ def examine(
         lack = Lack("not checked", why)
     extras, reason, without_trial = _temperature(case)
     concluded = _conclude(tried, extras)
-    error = case.evaluation.metrics.get("smooth_ece")
+    error = evaluation.metrics.get("smooth_ece")
     findings = [
         *_of_trials(case, tried, concluded, lack, more),
         _signal(case, tried),
         find_uncalibrated(_of(concluded, "UNCALIBRATED"), error, reason=reason, without_trial=without_trial),
-        find_test_too_small(case.evaluation.metrics["accuracy"], rows=case.evaluation.rows, wanted=wanted),
+        find_test_too_small(evaluation.metrics["accuracy"], rows=evaluation.rows, wanted=wanted),
         *of_data,
     ]
     return Examined(findings=tuple(in_order(findings)), tried=tried)

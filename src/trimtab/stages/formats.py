@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.artifact import Artifact
+from trimtab.compression.dynamic import BUILDERS, quantize_dynamic_int8
 from trimtab.compression.fallback import growing, rank_layers
 from trimtab.compression.int8_artifact import int8_artifact
 from trimtab.compression.quantize import Int8, layers_of, quantize_int8
@@ -25,13 +27,15 @@ from trimtab.compression.weights import shrink_weights
 from trimtab.data import Dataset
 from trimtab.deployment import Predictor, export_onnx
 from trimtab.deployment.session import Session
-from trimtab.stages.job import raw_inputs
+from trimtab.evaluation import Latency, measure_latency
+from trimtab.stages.job import original_of, raw_inputs
 
 Probabilities = NDArray[np.float32]
 
-FORMATS = ("float32", "float16", "int8 weights", "int8", "int8 with float layers", "int4 weights")
+FORMATS = ("float32", "float16", "int8 weights", "int8 dynamic", "int8", "int8 with float layers", "int4 weights")
 """From the most exact to the smallest, but for the last two: what is faster comes before what is only smaller."""
 
+_BITS = {"float16": 16, "int8 weights": 8, "int4 weights": 4}
 _CALIBRATION_ROWS, _FEW_ROWS = 512, 128  # the latter where every activation is held in memory
 _CALIBRATION_SEED = 1  # apart from the plan's seed, which chose the split
 _FLOAT_SHARE = 0.5  # of the layers, at most
@@ -104,8 +108,20 @@ class Judge:
 
 def predictor_of(artifact: Artifact, path: Path, threads: int) -> Predictor:
     """Return a predictor of an exported file that is in no bundle yet."""
-    manifest = {"kind": artifact.meta["kind"], "class_names": artifact.meta["class_names"]}
-    return Predictor({**manifest, "preprocessing": artifact.meta}, Session(path, threads=threads), threads=threads)
+    return Predictor(manifest_of(artifact), Session(path, threads=threads), threads=threads)
+
+
+def manifest_of(artifact: Artifact) -> dict[str, Any]:
+    """Return what a predictor has to know of a model that is in no bundle yet."""
+    kind, names = artifact.meta["kind"], artifact.meta["class_names"]
+    return {"kind": kind, "class_names": names, "preprocessing": artifact.meta}
+
+
+def time_example(artifact: Artifact, path: Path, dataset: Dataset, rows: NDArray[np.int64]) -> Latency:
+    """Time one example on one thread, from the encoded file or the raw row where there is one."""
+    single = predictor_of(artifact, path, 1)
+    examples = cycle([original_of(dataset, int(row)) for row in rows[:32]])
+    return measure_latency(lambda: single.predict_proba([next(examples)]), threads=1, seconds=0.7)
 
 
 class Files:
@@ -132,13 +148,17 @@ class Files:
         return path
 
     def make(self, number_format: str) -> Made | None:
-        """Return the file in one of `FORMATS`; ``None`` where that is the same as another one."""
+        """Return the file in one of `FORMATS`; ``None`` where that is nothing for this network."""
         if number_format == "float32":
             return self._made(self.float_path, self.artifact)
+        if number_format == "int8 dynamic" and self.artifact.builder not in BUILDERS:
+            return None
         path = self._place(number_format)
-        if number_format in ("float16", "int8 weights", "int4 weights"):
-            bits = {"float16": 16, "int8 weights": 8, "int4 weights": 4}[number_format]
-            return self._made(path, shrink_weights(self.artifact, self.float_path, path, bits=bits))
+        if number_format in _BITS:
+            return self._made(path, shrink_weights(self.artifact, self.float_path, path, bits=_BITS[number_format]))
+        if number_format == "int8 dynamic":
+            artifact = quantize_dynamic_int8(self.artifact, self.float_path, path)
+            return self._made(path, artifact, "ranges are measured in each call; NumPy computes it in floating point")
         if number_format == "int8":
             return self._search_int8(path)
         made = self._search_layers(path)

@@ -22,7 +22,7 @@ from trimtab.generalization.candidates import Candidate, on_common_rows, read_ca
 from trimtab.generalization.ensembles import predict_out_of_fold
 from trimtab.generalization.soups import average_weights, judge_soup, obstacle
 from trimtab.plan import Plan
-from trimtab.stages.delivery import time_example
+from trimtab.stages.formats import time_example
 from trimtab.stages.teaching import reader_of
 
 

@@ -102,7 +102,6 @@ class Job:
     purpose: str | None = None
     copies: NDArray[np.int64] | None = None
     warnings: list[str] = field(default_factory=list)
-    training_seconds: float = 0.0
 
     def seconds(self) -> float:
         """Return the seconds of the run so far, earlier attempts included."""
@@ -152,6 +151,13 @@ def raw_row(dataset: Dataset, row: int) -> dict[str, Any]:
     """Return a table row as a mapping from column to plain value."""
     columns = table_of(dataset).take(np.array([row])).columns
     return {name: values.item() if values.dtype.kind == "f" else values[0] for name, values in columns.items()}
+
+
+def original_of(dataset: Dataset, row: int) -> Any:
+    """Return a row as a user has it: the encoded file or the raw row, where there is one."""
+    if dataset.read_original is not None:
+        return dataset.read_original(row)
+    return dataset.images[row] if dataset.images is not None else raw_row(dataset, row)
 
 
 def table_of(dataset: Dataset) -> Table:

@@ -132,7 +132,6 @@ def train_model(job: Job, features: Features, split: Split) -> Artifact:
 
     if job.directory.model.exists():
         job.console.stage("training", "done by an earlier attempt")
-        job.training_seconds = job.ledger.events("trained")[-1]["seconds"]
         return Artifact.load(job.directory.model)
     recipe = recipe_of(job)
     reserve = Reserve(job, features, split)
@@ -227,7 +226,6 @@ def _note_resume(job: Job, rows: list[HistoryRow], history: list[HistoryRow], st
 
 
 def _note_trained(job: Job, artifact: Artifact, trained: Trained, reserve: Reserve) -> None:
-    job.training_seconds = trained.seconds
     job.ledger.append(
         "trained",
         seconds=round(trained.seconds, 3),

@@ -16,9 +16,10 @@ from pathlib import Path
 from trimtab.data import Split
 from trimtab.models import measure_size
 from trimtab.stages.job import Features, Job
+from trimtab.stages.shrinking import seconds_of_formats, usual_formats
 
 _WORK_SECONDS = 1.8  # export, calibration, intervals, plots and report of a small model, by one thread
-_WAIT_SECONDS = 2.2  # two times 0.85 s of measuring latency, waiting for the disk, leaving the process
+_WAIT_SECONDS = 0.5  # for the disk, and leaving the process; measuring latency comes on top
 _EVALUATION_MACS = 50e9  # per second and thread, in batches
 _ROW_SECONDS, _NUMPY_ROW_SECONDS = 2e-5, 2e-4  # what a row costs besides, and more if NumPy computes it
 _MARGIN = 1.4
@@ -65,13 +66,14 @@ class Reserve:
         share: Callable[[], Share] | None = None,
     ) -> None:
         self._most = max(0.0, job.seconds_left() / 2)
+        self._wait = _WAIT_SECONDS + seconds_of_formats(job.plan)
         with Load.measured(threads=job.plan.threads or 1, clock=clock, share=share) as self._load:
             load_libraries(str(job.plan.engine))
             self._work = slowness() * (_WORK_SECONDS + _rows_seconds(job, features, split))
 
     def seconds(self) -> float:
         """Return how many seconds to keep, from what has been seen until now; cheap enough to ask at every step."""
-        return min(_MARGIN * self._work * self._load.contention() + _WAIT_SECONDS, self._most)
+        return min(_MARGIN * self._work * self._load.contention() + self._wait, self._most)
 
 
 class Load:
@@ -149,7 +151,7 @@ def _time_loop() -> float:
 def _rows_seconds(job: Job, features: Features, split: Split) -> float:
     """Return the seconds for the rows that the trained model and the exported candidates are run on."""
     macs = _network_macs(job, features) * (2 if job.plan.test_time == "mirror" else 1)
-    evaluated = 3 * len(features.validation) + split.test_count
+    evaluated = (1 + usual_formats(job.plan)) * len(features.validation) + split.test_count
     seconds = evaluated * (macs / (_EVALUATION_MACS * job.facts.threads) + _ROW_SECONDS)
     if job.plan.engine == "numpy":
         seconds += len(features.validation) * _NUMPY_ROW_SECONDS

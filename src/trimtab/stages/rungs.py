@@ -16,14 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.artifact import Artifact
-from trimtab.compression.ladder import AS_TRAINED, Drop, Rung, Wanted
+from trimtab.compression.ladder import AS_TRAINED, Choice, Drop, Rung, Wanted, pareto
 from trimtab.console import Console, describe_size
 from trimtab.evaluation import Latency, compare_accuracy, evaluate, measure_latency, upper_bound_of_drop
 from trimtab.evaluation.intervals import Estimate, wilson
+from trimtab.evaluation.plots.tradeoff import Point, plot_tradeoff
 from trimtab.models import measure_size
 from trimtab.stages.case import Case
-from trimtab.stages.delivery import input_shape, original_of
-from trimtab.stages.formats import Files, Judge, Made, predictor_of
+from trimtab.stages.formats import Files, Judge, Made
+from trimtab.stages.job import original_of
+from trimtab.stages.runtimes import megabytes_for, predictor_for
 from trimtab.storage import sha256_bytes, write_json
 
 _SECONDS = 0.7  # of timing one example; half as long for 32 at once
@@ -44,6 +46,8 @@ class Rungs:
         A folder for each network, in it one for each format.
     threads
         Of the processor that the model is for.
+    target
+        The runtime that it is for: one of `trimtab.stages.runtimes.TARGETS`.
     console
         Where progress goes.
     seconds_left
@@ -64,6 +68,7 @@ class Rungs:
     threads: int
     console: Console
     seconds_left: Callable[[], float]
+    target: str = "native"
     found: list[Rung] = field(default_factory=list)
     answers: dict[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
     trained: dict[str, Artifact] = field(default_factory=dict)
@@ -115,13 +120,29 @@ class Rungs:
 
     def time(self, made: Made, *, seconds: float = _SECONDS) -> tuple[Latency, float]:
         """Return the latency of one example, from raw input to probabilities, and the median milliseconds of 32."""
-        predictor = predictor_of(made.artifact, made.path, self.threads)
+        predictor = predictor_for(self.target, made.artifact, made.path, self.threads)
         some = [original_of(self.case.dataset, int(row)) for row in self.judge.validation_rows[:_MANY]]
         originals = list(islice(cycle(some), _MANY))
         examples = cycle(originals)
         one = measure_latency(lambda: predictor.predict_proba([next(examples)]), threads=self.threads, seconds=seconds)
         many = measure_latency(lambda: predictor.predict_proba(originals), threads=self.threads, seconds=seconds / 2)
         return one, many.p50_ms
+
+    def draw(self, choice: Choice, path: Path) -> None:
+        """Draw all rungs, with the front that no other beats, the limits and the chosen one."""
+        front = pareto(self.found)
+        points = [
+            Point(
+                name=rung.name,
+                megabytes=rung.megabytes,
+                milliseconds=rung.latency.p95_ms,
+                accuracy=rung.accuracy,
+                is_on_front=rung in front,
+                is_chosen=rung is choice.rung,
+            )
+            for rung in self.found
+        ]
+        plot_tradeoff(points, path, megabytes=self.wanted.megabytes, milliseconds=self.wanted.milliseconds)
 
     @cached_property
     def judge(self) -> Judge:
@@ -138,17 +159,18 @@ class Rungs:
     def _key(self, network: str) -> str:
         """Return what an earlier rung must have been made of and for, to be taken over."""
         parts = [self.case.artifact.sha256, self.keys.get(network, ""), str(self.threads), str(self.wanted.max_drop)]
+        parts += [] if self.target == "native" else [self.target]
         return sha256_bytes(" ".join(parts).encode())
 
     def _measured(self, made: Made, network: str, number_format: str, group: int, *, seconds: float) -> Rung:
         artifact, is_base = made.artifact, (network, number_format) == (AS_TRAINED, "float32")
-        size = measure_size(artifact.builder, artifact.kwargs, input_shape(artifact))
+        size = measure_size(artifact.builder, artifact.kwargs, artifact.input_shape)
         latency, milliseconds_of_32 = self.time(made)
         return Rung(
             network=network,
             number_format=number_format,
             group=group,
-            megabytes=made.path.stat().st_size / 1e6,
+            megabytes=megabytes_for(self.target, artifact, made.path),
             latency=latency,
             milliseconds_of_32=milliseconds_of_32,
             parameters=size.parameters,
@@ -190,8 +212,9 @@ class Rungs:
 
     def _tell(self, rung: Rung) -> None:
         figures = f"{describe_size(rung.megabytes)}, {rung.latency.p95_ms:.3g} ms, accuracy {rung.accuracy.value:.4f}"
-        verdict = "; ".join(self.wanted.misses(rung)) or "good enough"
-        self.console.stage("rung", f"{rung.name}: {figures}: {verdict}")
+        is_base = rung.drop is None and not self.wanted.has_limits
+        verdict = "" if is_base else f": {'; '.join(self.wanted.misses(rung)) or 'good enough'}"
+        self.console.stage("rung", f"{rung.name}: {figures}{verdict}")
 
 
 def _earlier(path: Path, key: str, group: int) -> Rung | None:

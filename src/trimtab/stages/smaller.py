@@ -24,6 +24,7 @@ from trimtab.console import Console
 from trimtab.evaluation.temperature import choose_temperature
 from trimtab.generalization.evidence import log_softmax
 from trimtab.models.channels import Argument
+from trimtab.plan import Plan, hash_plan
 from trimtab.stages.case import Case
 from trimtab.stages.job import mode_of
 from trimtab.stages.trying import setup_with
@@ -43,56 +44,63 @@ class Network:
     ----------
     builder, kwargs
         It.
-    initial
-        Its weights before; fresh ones unless given.
+    start
+        Gives its weights before; fresh ones without it.
+    origin
+        In words, what ``start`` gives.
+    part
+        Of the seconds that a network gets: those that it is cut from have a part of them, too.
     has_teacher
         Whether it learns from the run's network.
     is_rounding
         Whether it computes as in int8 meanwhile.
+    plan
+        That it is trained by; the run's unless given.
     """
 
     builder: str
     kwargs: Mapping[str, Any]
-    initial: Mapping[str, NDArray[Any]] | None = None
+    start: Callable[[], Mapping[str, NDArray[Any]]] | None = None
+    origin: str = "fresh"
+    part: float = 1.0
     has_teacher: bool = True
     is_rounding: bool = False
+    plan: Plan | None = None
 
-    def describe(self, run: str, importance: str, minutes: float) -> str:
+    def describe(self, run: str, minutes: float) -> str:
         """Return in words what it is made of, for a run with this hash: equal only where training would be the same."""
-        start = "fresh" if self.initial is None else f"by {importance}"
         kwargs = json.dumps(self.kwargs, sort_keys=True)
         teacher, rounding = f"teacher {self.has_teacher}", f"rounding {self.is_rounding}"
-        return " ".join([run, self.builder, kwargs, start, teacher, rounding, f"{minutes:g} minutes"])
+        plan = "" if self.plan is None else hash_plan(self.plan)
+        return " ".join([run, self.builder, kwargs, self.origin, teacher, rounding, plan, f"{minutes:g} minutes"])
 
 
-def score(case: Case, importance: str) -> list[NDArray[np.float64]]:
-    """Return how important each channel of the run's network is, as of `trimtab.compression.prune`.
+def score(case: Case, artifact: Artifact, importance: str) -> list[NDArray[np.float64]]:
+    """Return how important each channel of a network is for a run's data, as of `trimtab.compression.prune`.
 
     Raises
     ------
     ValueError
         If the network has no such importance.
     """
-    artifact = case.artifact
     if importance == "taylor":
         engine, threads = str(case.plan.engine), case.plan.threads or 1
         return taylor(artifact, loss_gradients(artifact, case.features.training, engine=engine, threads=threads))
     return (magnitudes if importance == "magnitude" else scales)(artifact)
 
 
-def cut(case: Case, scores: Sequence[NDArray[np.float64]], widths: Mapping[Argument, int]) -> Artifact:
-    """Return the run's network with only its most important channels, not trained since.
+def cut(artifact: Artifact, scores: Sequence[NDArray[np.float64]], widths: Mapping[Argument, int]) -> Artifact:
+    """Return a network with only its most important channels, not trained since.
 
     Parameters
     ----------
-    case
-        The run.
+    artifact
+        The network.
     scores
-        What `score` returned.
+        What `score` returned of it.
     widths
         How many channels stay, by argument.
     """
-    artifact = case.artifact
     return pruned(artifact, choose_kept(artifact.builder, artifact.kwargs, scores, widths))
 
 
@@ -165,7 +173,8 @@ def train_smaller(
     if (folder / "model").exists():
         console.stage("training", f"{folder.name} was trained before")
         return Artifact.load(folder / "model")
-    setup = setup_with(replace(case.plan, steps=1), case.facts, case.features, _settings(case, network))
+    plan = network.plan or case.plan
+    setup = setup_with(replace(plan, steps=1), case.facts, case.features, _settings(plan, network))
     recipe = replace(setup.recipe, steps=None, rounding=network.is_rounding)
     rows = case.features.training
     trained = train(
@@ -176,9 +185,10 @@ def train_smaller(
         recipe,
         watch=Watch(seconds_left=seconds, on_step=console.step),
         checkpoints=folder / "checkpoints",
-        initial=network.initial,
+        initial=network.start and network.start(),
     )
-    meta = {key: value for key, value in case.artifact.meta.items() if key != "temperature"}
+    meta = {key: value for key, value in case.artifact.meta.items() if key not in ("temperature", "test_time")}
+    meta |= {} if plan.test_time in (None, "none") else {"test_time": plan.test_time}
     artifact = Artifact(builder=network.builder, kwargs=dict(network.kwargs), arrays=trained.arrays, meta=meta)
     artifact = _at_temperature(case, artifact)
     artifact.save(folder / "model")
@@ -186,16 +196,16 @@ def train_smaller(
     return artifact
 
 
-def _settings(case: Case, network: Network) -> dict[str, Any]:
-    """Return what differs from the run's plan."""
+def _settings(plan: Plan, network: Network) -> dict[str, Any]:
+    """Return what differs from the plan."""
     rate, settings = 1.0, dict[str, Any](patience=0)
     if network.is_rounding:
         rate = _ROUNDING
-    elif network.initial is not None:
+    elif network.start is not None:
         rate = _FINE_TUNING
     if network.has_teacher:
         settings |= {"label_smoothing": 0.0}
-    return settings | {"learning_rate": rate * (case.plan.learning_rate or 0.0)}
+    return settings | {"learning_rate": rate * (plan.learning_rate or 0.0)}
 
 
 def _at_temperature(case: Case, artifact: Artifact) -> Artifact:

@@ -7,6 +7,7 @@ import argparse
 from trimtab.verbs.verb import Verb, add_json_option, add_run_argument
 
 _IMPORTANCES = ("magnitude", "taylor", "scale")
+_TARGETS = ("native", "numpy")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,16 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="that channels are pruned by (default magnitude)",
     )
     parser.add_argument(
+        "--pruning-steps", type=int, metavar="N", default=1, help="cut in N steps, training in between (default 1)"
+    )
+    parser.add_argument(
         "--target-cpu-threads", type=int, metavar="N", default=1, help="of the processor it is for (default 1)"
+    )
+    parser.add_argument(
+        "--target",
+        choices=_TARGETS,
+        default="native",
+        help="runtime it is for: native (ONNX Runtime, default) or numpy, whose file are the artifact's weights",
     )
     add_json_option(parser)
 
