@@ -19,6 +19,9 @@ from trimtab.artifact import Artifact
 from trimtab.cli import main
 from trimtab.console import Console
 from trimtab.data import Split
+from trimtab.deployment.c.checking import find_compiler
+from trimtab.deployment.c.session import CSession
+from trimtab.deployment.numpy_session import NumpySession
 from trimtab.ledger import Ledger
 
 NETWORK = {"model": "cnn", "options": {"channels": [16, 32, 32]}, "engine": "numpy"}
@@ -75,6 +78,17 @@ def test_for_the_numpy_engine_its_file_is_limited_and_its_time_measured(run):
     assert made.rungs[0].megabytes == pytest.approx(size / 1e6)
     assert made.rungs[0].latency != whole.latency  # not taken over
     assert "Timed in the NumPy engine" in (made.directory / "compression.html").read_text()
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
+def test_for_c_the_compiled_library_is_measured_and_answers_alike(run):
+    made = trimtab.compress(run, max_drop=10, minutes=0.5, target="c")
+    int8 = next(rung for rung in made.rungs if rung.name == "int8")
+    artifact = Artifact.load(run / "compression" / "as-trained" / "int8" / "artifact")
+    compiled = CSession(artifact)
+    assert int8.megabytes == pytest.approx(compiled.size / 1e6, rel=0.01)
+    pictures = {"image": np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)}
+    np.testing.assert_allclose(compiled.run(pictures), NumpySession(artifact).run(pictures), atol=1e-4)
 
 
 @pytest.mark.slow
@@ -318,7 +332,7 @@ def test_test_rows_are_opened_once_for_each_file_that_is_delivered(run):
         ({"max_drop": -0.5}, "--max-drop is -0.5; expected points of accuracy, 0 to 100"),
         ({"importance": "luck"}, "--importance is 'luck'; expected one of magnitude, taylor, scale"),
         ({"pruning_steps": 0}, "--pruning-steps is 0; expected 1 to 4"),
-        ({"target": "toaster"}, "--target is 'toaster'; expected one of native, numpy"),
+        ({"target": "toaster"}, "--target is 'toaster'; expected one of native, numpy, c"),
         ({"threads": 0}, "--target-cpu-threads is 0; expected 1 or more"),
     ],
 )

@@ -118,7 +118,7 @@ def compress(
         Of the processor that the model is for.
     target
         The runtime that it is for, in which everything is timed: ``"native"`` is ONNX Runtime; ``"numpy"`` the NumPy
-        engine, where ``megabytes`` are those of the artifact's weights.
+        engine, where ``megabytes`` are those of the artifact's weights; ``"c"`` generated C, of the compiled library.
     console
         Where progress goes; quiet unless given.
     started
@@ -131,14 +131,13 @@ def compress(
     IntegrityError
         If a file of the run was altered.
     """
-    from trimtab.stages.runtimes import TARGETS
+    from trimtab.stages.runtimes import TARGETS, check_target
 
     start = time.monotonic() if started is None else started
     _check(megabytes, milliseconds, max_drop, minutes, importance, threads)
     if pruning_steps not in range(1, _MOST_STEPS + 1):
         raise InputError(f"--pruning-steps is {pruning_steps}", f"1 to {_MOST_STEPS}", "give 1 or 2")
-    if target not in TARGETS:
-        raise InputError(f"--target is '{target}'", f"one of {', '.join(TARGETS)}", "choose one")
+    check_target(target, threads)
     from trimtab.compression.ladder import Wanted
     from trimtab.directory import RunDirectory, held
     from trimtab.opened import open_run

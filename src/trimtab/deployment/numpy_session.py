@@ -115,7 +115,16 @@ def _preprocessing(meta: Mapping[str, Any]) -> Callable[[Feeds], NDArray[np.floa
         mean, std = ((255 * np.array(meta[key], np.float64)).astype(np.float32) for key in ("mean", "std"))
         return lambda feeds: _normalize(feeds["image"], size, mean, std)
     encoder = TableEncoder.from_dict(meta["encoder"])
-    return lambda feeds: encoder.encode(_to_table(encoder, feeds))
+    return lambda feeds: _encode(encoder, feeds)
+
+
+def encode_feeds(meta: Mapping[str, Any], feeds: Feeds) -> NDArray[np.float32]:
+    """Return rows of a table, one array per column, as the network reads them: [N, F]."""
+    return _encode(TableEncoder.from_dict(meta["encoder"]), feeds)
+
+
+def _encode(encoder: TableEncoder, feeds: Feeds) -> NDArray[np.float32]:
+    return encoder.encode(_to_table(encoder, feeds))
 
 
 def _normalize(

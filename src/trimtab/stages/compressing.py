@@ -24,7 +24,6 @@ from trimtab.evaluation import Comparison, compare_accuracy
 from trimtab.stages.contenders import Makers
 from trimtab.stages.formats import FORMATS, Files
 from trimtab.stages.rungs import Rungs
-from trimtab.stages.runtimes import megabytes_for
 from trimtab.stages.smaller import Network, teach, train_smaller
 from trimtab.storage import write_json
 
@@ -161,10 +160,9 @@ class Climb:
         try:
             made = Files(self._makers.cut_to(share), folder, judge).make("int8")
             assert made is not None  # noqa: S101 - it is always made
-            if megabytes_for(self.rungs.target, made.artifact, made.path) > (wanted.megabytes or math.inf):
-                return False
-            limit = wanted.milliseconds
-            return limit is None or self.rungs.time(made, seconds=0.4)[0].p50_ms <= _ROOM * limit
+            timing = self.rungs.time(made, seconds=0.4)
+            is_small = timing.megabytes <= (wanted.megabytes or math.inf)
+            return is_small and timing.one.p50_ms <= _ROOM * (wanted.milliseconds or math.inf)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

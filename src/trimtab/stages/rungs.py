@@ -25,11 +25,20 @@ from trimtab.models import measure_size
 from trimtab.stages.case import Case
 from trimtab.stages.formats import Files, Judge, Made
 from trimtab.stages.job import original_of
-from trimtab.stages.runtimes import megabytes_for, predictor_for
+from trimtab.stages.runtimes import in_runtime
 from trimtab.storage import sha256_bytes, write_json
 
 _SECONDS = 0.7  # of timing one example; half as long for 32 at once
 _MANY = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """A file in its runtime: latency of one example, median milliseconds of 32 at once, and the size of it."""
+
+    one: Latency
+    milliseconds_of_32: float
+    megabytes: float
 
 
 @dataclass(kw_only=True, eq=False)
@@ -118,15 +127,16 @@ class Rungs:
         self.found.append(rung)
         self._tell(rung)
 
-    def time(self, made: Made, *, seconds: float = _SECONDS) -> tuple[Latency, float]:
-        """Return the latency of one example, from raw input to probabilities, and the median milliseconds of 32."""
-        predictor = predictor_for(self.target, made.artifact, made.path, self.threads)
+    def time(self, made: Made, *, seconds: float = _SECONDS) -> Timing:
+        """Measure a file in the runtime that it is for: one example from raw input to probabilities, and 32 at once."""
+        delivered = in_runtime(self.target, made.artifact, made.path, self.threads)
+        predictor = delivered.predictor
         some = [original_of(self.case.dataset, int(row)) for row in self.judge.validation_rows[:_MANY]]
         originals = list(islice(cycle(some), _MANY))
         examples = cycle(originals)
         one = measure_latency(lambda: predictor.predict_proba([next(examples)]), threads=self.threads, seconds=seconds)
         many = measure_latency(lambda: predictor.predict_proba(originals), threads=self.threads, seconds=seconds / 2)
-        return one, many.p50_ms
+        return Timing(one=one, milliseconds_of_32=many.p50_ms, megabytes=delivered.megabytes)
 
     def draw(self, choice: Choice, path: Path) -> None:
         """Draw all rungs, with the front that no other beats, the limits and the chosen one."""
@@ -165,14 +175,14 @@ class Rungs:
     def _measured(self, made: Made, network: str, number_format: str, group: int, *, seconds: float) -> Rung:
         artifact, is_base = made.artifact, (network, number_format) == (AS_TRAINED, "float32")
         size = measure_size(artifact.builder, artifact.kwargs, artifact.input_shape)
-        latency, milliseconds_of_32 = self.time(made)
+        timing = self.time(made)
         return Rung(
             network=network,
             number_format=number_format,
             group=group,
-            megabytes=megabytes_for(self.target, artifact, made.path),
-            latency=latency,
-            milliseconds_of_32=milliseconds_of_32,
+            megabytes=timing.megabytes,
+            latency=timing.one,
+            milliseconds_of_32=timing.milliseconds_of_32,
             parameters=size.parameters,
             macs=size.macs * (2 if artifact.has_mirror else 1),
             accuracy=self._accuracy(made.probabilities),

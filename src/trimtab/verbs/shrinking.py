@@ -7,7 +7,7 @@ import argparse
 from trimtab.verbs.verb import Verb, add_json_option, add_run_argument
 
 _IMPORTANCES = ("magnitude", "taylor", "scale")
-_TARGETS = ("native", "numpy")
+_TARGETS = ("native", "numpy", "c")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--target",
         choices=_TARGETS,
         default="native",
-        help="runtime it is for: native (ONNX Runtime, default) or numpy, whose file are the artifact's weights",
+        help="runtime it is for: native (ONNX Runtime, default), numpy (the NumPy engine) or c (see trimtab package)",
     )
     add_json_option(parser)
 
