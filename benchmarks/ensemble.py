@@ -40,7 +40,7 @@ from trimtab.generalization.ensembles import predict_rows
 from trimtab.ledger import Ledger
 from trimtab.machine import describe_machine, package_versions
 from trimtab.plan import Plan
-from trimtab.stages.teaching import reader_of
+from trimtab.stages.teachers import reader_of
 from trimtab.storage import write_json
 
 RESULTS = Path(__file__).parent / "results" / "ensemble.json"

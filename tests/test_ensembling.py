@@ -22,7 +22,7 @@ from trimtab.generalization.ensembles import Ensemble
 from trimtab.ledger import Ledger
 from trimtab.plan import Plan
 from trimtab.stages.comparing import Contest
-from trimtab.stages.teaching import reader_of
+from trimtab.stages.teachers import reader_of
 
 SMALL = {"steps": 60, "learning_rate": 0.01, "options": {"hidden": [16]}}
 

@@ -6,8 +6,8 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trimtab.evaluation import Evaluation
     from trimtab.stages.case import Case
     from trimtab.stages.compressing import Claim, Climb
+    from trimtab.stages.teachers import Teacher
 
 IMPORTANCES = ("magnitude", "taylor", "scale")
 _MINUTES = 5.0  # unless the run has minutes of its own
@@ -89,6 +90,9 @@ def compress(
     minutes: float | None = None,
     importance: str = "magnitude",
     pruning_steps: int = 1,
+    teacher: str | Path | None = None,
+    teacher_mean: str | None = None,
+    teacher_std: str | None = None,
     threads: int = 1,
     target: str = "native",
     console: Console | None = None,
@@ -114,6 +118,11 @@ def compress(
         That channels are pruned by: ``"magnitude"``, ``"taylor"`` or ``"scale"``.
     pruning_steps
         In how many steps, 1 to 4: between them the network is trained for a fifth of its seconds.
+    teacher
+        The folder of an ensemble, a finished run or an ONNX file that smaller networks learn from; the run's own
+        network unless given.
+    teacher_mean, teacher_std
+        How another's ONNX file wants pixels from 0 to 1 normalized: numbers by channel, with commas between.
     threads
         Of the processor that the model is for.
     target
@@ -166,7 +175,13 @@ def compress(
             seconds_left=lambda: 60 * given - _WRITING_SECONDS - (time.monotonic() - start),
         )
         _check_importance(case, importance)
-        climb = Climb(rungs=rungs, importance=importance, pruning_steps=pruning_steps, minutes=given)
+        climb = Climb(
+            rungs=rungs,
+            importance=importance,
+            pruning_steps=pruning_steps,
+            teacher=_teacher(case, teacher, {"teacher_mean": teacher_mean, "teacher_std": teacher_std}, console),
+            minutes=given,
+        )
         return _deliver(climb, climb.climb(), start)
 
 
@@ -187,6 +202,19 @@ def _check(
         raise InputError(f"--importance is '{importance}'", f"one of {', '.join(IMPORTANCES)}", "choose one")
     if not 1 <= threads <= 1024:
         raise InputError(f"--target-cpu-threads is {threads}", "1 or more", "give those that the model will have")
+
+
+def _teacher(case: Case, path: str | Path | None, normalization: Mapping[str, Any], console: Console) -> Teacher:
+    """Return who teaches; what cannot be known of it is said."""
+    from trimtab.stages.smaller import own_teacher
+    from trimtab.stages.teachers import open_teacher
+
+    if path is None:
+        return own_teacher(case)
+    found = open_teacher(Path(path), case.dataset, case.split, replace(case.plan, **normalization))
+    if found.doubt:
+        console.warn(found.doubt)
+    return found
 
 
 def _check_importance(case: Case, importance: str) -> None:
@@ -318,6 +346,9 @@ def compress_verb(options: argparse.Namespace) -> int:
         minutes=options.minutes,
         importance=options.importance,
         pruning_steps=options.pruning_steps,
+        teacher=options.teacher,
+        teacher_mean=options.teacher_mean,
+        teacher_std=options.teacher_std,
         threads=options.target_cpu_threads,
         target=options.target,
         console=Console(),

@@ -189,7 +189,7 @@ def _distill(
     there = RunDirectory(place)
     if there.is_finished and Plan.from_toml(there.plan) == prepare(wanted)[2]:
         taught = Ledger(there.ledger).events("teacher")
-        if taught and taught[-1]["ensemble"] == hash_ensemble(folder):
+        if taught and taught[-1]["teacher"] == hash_ensemble(folder):
             console.stage("student", f"{place} was finished before")
             return open_run(place)
     return run(wanted.data, wanted, out=place, console=console, started=started, command=command)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, final
 
@@ -25,6 +26,15 @@ class AnySession(Protocol):
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return probabilities [N, K] for one array per input name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """An input of a graph: its name, ONNX Runtime's name of its type, its sizes (a text or ``None`` where free)."""
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
 
 
 @final
@@ -63,7 +73,10 @@ class Session:
                 "an ONNX model that this version of ONNX Runtime can run",
                 "copy the file again from where it was made",
             ) from error
-        self.input_names: tuple[str, ...] = tuple(entry.name for entry in self._session.get_inputs())
+        self.inputs = tuple(
+            Tensor(name=entry.name, type=entry.type, shape=tuple(entry.shape)) for entry in self._session.get_inputs()
+        )
+        self.input_names: tuple[str, ...] = tuple(tensor.name for tensor in self.inputs)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return the output for one array per input name."""

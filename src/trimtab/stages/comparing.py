@@ -20,7 +20,7 @@ from trimtab.generalization.ensembles import Ensemble, hash_ensemble, load_model
 from trimtab.ledger import Ledger
 from trimtab.stages.gathering import Machine
 from trimtab.stages.page import predictions_csv
-from trimtab.stages.teaching import reader_of
+from trimtab.stages.teachers import reader_of
 from trimtab.storage import sha256_bytes, sha256_file, write_text
 
 SINGLE, VOTE, STUDENT = "fold model", "ensemble", "student"

@@ -25,6 +25,7 @@ from trimtab.stages.contenders import Makers
 from trimtab.stages.formats import FORMATS, Files
 from trimtab.stages.rungs import Rungs
 from trimtab.stages.smaller import Network, teach, train_smaller
+from trimtab.stages.teachers import Teacher
 from trimtab.storage import write_json
 
 _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1)  # of the channels
@@ -58,6 +59,8 @@ class Climb:
         That channels are pruned by.
     pruning_steps
         In how many steps: a network is trained a little after each but the last.
+    teacher
+        That networks learn from.
     minutes
         That were given: networks trained within others are not taken over.
     claims
@@ -69,6 +72,7 @@ class Climb:
     rungs: Rungs
     importance: str
     pruning_steps: int
+    teacher: Teacher
     minutes: float
     claims: list[Claim] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -197,7 +201,7 @@ class Climb:
 
         The teacher is asked before.
         """
-        rungs, _ = self.rungs.found, self._teacher
+        rungs, _ = self.rungs.found, self._answers
         measuring = len(_SMALL_FORMATS) * max((rung.seconds for rung in rungs), default=0.0)
         return _SHARE_PLANNED * self.rungs.seconds_left() / trainings - measuring
 
@@ -212,7 +216,8 @@ class Climb:
         """Yield networks, each trained for so many seconds, or for those that an earlier attempt began with."""
         rungs = self.rungs
         made_of = {
-            name: network.describe(rungs.case.artifact.sha256, self.minutes) for name, network in networks.items()
+            name: network.describe(rungs.case.artifact.sha256, self.teacher.sha256, self.minutes)
+            for name, network in networks.items()
         }
         seconds = _settle({rungs.place_of(name): text for name, text in made_of.items()}, seconds)
         rungs.keys |= made_of
@@ -227,7 +232,7 @@ class Climb:
             rungs.case,
             network,
             folder,
-            self._teacher,
+            self._answers,
             rungs.console,
             seconds=lambda: rungs.seconds_left() - left + seconds,
         )
@@ -250,8 +255,8 @@ class Climb:
         )
 
     @cached_property
-    def _teacher(self) -> NDArray[np.float32]:
-        return teach(self.rungs.case, self.rungs.folder / "teacher.npz")
+    def _answers(self) -> NDArray[np.float32]:
+        return teach(self.rungs.case, self.teacher, self.rungs.folder / "teacher.npz")
 
 
 def _settle(made_of: Mapping[Path, str], seconds: float) -> float:

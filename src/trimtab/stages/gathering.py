@@ -23,7 +23,7 @@ from trimtab.generalization.ensembles import predict_out_of_fold
 from trimtab.generalization.soups import average_weights, judge_soup, obstacle
 from trimtab.plan import Plan
 from trimtab.stages.formats import time_example
-from trimtab.stages.teaching import reader_of
+from trimtab.stages.teachers import reader_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Smaller networks for a run, trained: what is left of its own, or the same small network from scratch.
 
-Each gets the same seconds. With a teacher, the run's network says what it makes of the training rows, and the small
-one learns that besides the labels.
+Each gets the same seconds. With a teacher, the run's network or another one says what it makes of the training rows,
+and the small one learns that besides the labels.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from trimtab.models.channels import Argument
 from trimtab.plan import Plan, hash_plan
 from trimtab.stages.case import Case
 from trimtab.stages.job import mode_of
+from trimtab.stages.teachers import Teacher
 from trimtab.stages.trying import setup_with
 from trimtab.storage import write_bytes
 from trimtab.training.gradients import loss_gradients
@@ -51,7 +52,7 @@ class Network:
     part
         Of the seconds that a network gets: those that it is cut from have a part of them, too.
     has_teacher
-        Whether it learns from the run's network.
+        Whether it learns from the teacher.
     is_rounding
         Whether it computes as in int8 meanwhile.
     plan
@@ -67,10 +68,13 @@ class Network:
     is_rounding: bool = False
     plan: Plan | None = None
 
-    def describe(self, run: str, minutes: float) -> str:
-        """Return in words what it is made of, for a run with this hash: equal only where training would be the same."""
+    def describe(self, run: str, teacher: str, minutes: float) -> str:
+        """Return in words what it is made of: equal only where training would be the same.
+
+        ``run`` and ``teacher`` are the hashes of what it is cut from and learns from.
+        """
         kwargs = json.dumps(self.kwargs, sort_keys=True)
-        teacher, rounding = f"teacher {self.has_teacher}", f"rounding {self.is_rounding}"
+        teacher, rounding = f"teacher {teacher if self.has_teacher else None}", f"rounding {self.is_rounding}"
         plan = "" if self.plan is None else hash_plan(self.plan)
         return " ".join([run, self.builder, kwargs, self.origin, teacher, rounding, plan, f"{minutes:g} minutes"])
 
@@ -104,26 +108,35 @@ def cut(artifact: Artifact, scores: Sequence[NDArray[np.float64]], widths: Mappi
     return pruned(artifact, choose_kept(artifact.builder, artifact.kwargs, scores, widths))
 
 
-def teach(case: Case, path: Path) -> NDArray[np.float32]:
-    """Return what the run's network says about the training rows, [R, K]; asked once and kept in a file.
+def teach(case: Case, teacher: Teacher, path: Path) -> NDArray[np.float32]:
+    """Return what a teacher says about the training rows, [R, K]; asked once and kept in a file."""
+    kept = _kept(path, teacher.sha256)
+    if kept is not None:
+        return kept
+    answers = teacher.answers(case.split.train)
+    content = io.BytesIO()
+    np.savez(content, probabilities=answers, teacher=teacher.sha256)
+    write_bytes(path, content.getvalue())
+    return answers
+
+
+def own_teacher(case: Case) -> Teacher:
+    """Return the run's own network as a teacher, of its training rows alone.
 
     It answers as in the validations of its training, in the precision of that and without a mirror image: three to
     six times as fast as it is delivered, and as good a teacher.
     """
-    kept = _kept(path, case.artifact.sha256)
-    if kept is not None:
-        return kept
+    return Teacher(sha256=case.artifact.sha256, models=1, answers=lambda _: _own_answers(case))
+
+
+def _own_answers(case: Case) -> NDArray[np.float32]:
     setup = setup_with(replace(case.plan, steps=1), case.facts, case.features, {})
     with using_threads(setup.recipe.engine, setup.recipe.threads):
         stepper = make_stepper(case.artifact.builder, case.artifact.kwargs, case.features.training, setup.recipe)
         stepper.use(replace(mode_of(case.trained), is_compiled=False))
         stepper.load_weights(case.artifact.arrays)
         logits = stepper.logits(case.features.training)
-    answers = np.exp(log_softmax(logits)).astype(np.float32)
-    content = io.BytesIO()
-    np.savez(content, probabilities=answers, teacher=case.artifact.sha256)
-    write_bytes(path, content.getvalue())
-    return answers
+    return np.asarray(np.exp(log_softmax(logits)), np.float32)
 
 
 def _kept(path: Path, sha256: str) -> NDArray[np.float32] | None:

@@ -28,6 +28,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--pruning-steps", type=int, metavar="N", default=1, help="cut in N steps, training in between (default 1)"
     )
     parser.add_argument(
+        "--teacher", metavar="PATH", help="ensemble, run or ONNX file that small networks learn from (default: RUN)"
+    )
+    for name in ("mean", "std"):
+        shown = f"{name} of pixels from 0 to 1 that another's ONNX file wants, by channel: 0.5,0.5,0.5"
+        parser.add_argument(f"--teacher-{name}", metavar="X", help=shown)
+    parser.add_argument(
         "--target-cpu-threads", type=int, metavar="N", default=1, help="of the processor it is for (default 1)"
     )
     parser.add_argument(
