@@ -168,7 +168,9 @@ class Rungs:
 
     def _key(self, network: str) -> str:
         """Return what an earlier rung must have been made of and for, to be taken over."""
-        parts = [self.case.artifact.sha256, self.keys.get(network, ""), str(self.threads), str(self.wanted.max_drop)]
+        artifact = self.case.artifact
+        meta = [str(artifact.meta.get(name)) for name in ("temperature", "test_time")]  # not in the hash of the weights
+        parts = [artifact.sha256, *meta, self.keys.get(network, ""), str(self.threads), str(self.wanted.max_drop)]
         parts += [] if self.target == "native" else [self.target]
         return sha256_bytes(" ".join(parts).encode())
 
