@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab import numpy_nn
 from trimtab.artifact import Artifact
 from trimtab.compression.quantize import silent, temporary_files_in
-from trimtab.models import build
-from trimtab.numpy_nn import quantized
+from trimtab.compression.weights import artifact_of_codes
 from trimtab.storage import write_bytes
 
 if TYPE_CHECKING:
@@ -88,16 +86,7 @@ def _artifact(trained: Artifact, before: onnx.GraphProto, after: onnx.GraphProto
                 arrays[f"{layer}.weight.scale"] = np.array(np.broadcast_to(scale, len(arrays[f"{layer}.bias"])))
             else:
                 arrays[f"{layer}.weight"] = floats[weight]
-    network = build(numpy_nn, trained.builder, trained.kwargs)
-    own = {key: np.asarray(trained.arrays[key], np.float32) for key in quantized.float_parameters(network)}
-    found = Artifact(
-        builder=trained.builder,
-        kwargs=trained.kwargs,
-        arrays={**arrays, **own},
-        meta={**trained.meta, "quantization": {"activations": {}}},
-    )
-    quantized.assemble(network, found.arrays, {})  # refuses what it has no place for
-    return found
+    return artifact_of_codes(trained, arrays)
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

@@ -74,10 +74,14 @@ def shrink_weights(trained: Artifact, float_onnx: Path, out: Path, *, bits: int)
         model.graph.node.insert(place, node)
     onnx.checker.check_model(model)
     write_bytes(out, model.SerializeToString())
-    return _artifact(trained, arrays)
+    return artifact_of_codes(trained, arrays)
 
 
-def _artifact(trained: Artifact, arrays: Mapping[str, NDArray[Any]]) -> Artifact:
+def artifact_of_codes(trained: Artifact, arrays: Mapping[str, NDArray[Any]]) -> Artifact:
+    """Return a trained model with other weights of its convolutions and linear layers, multiplied in floating point.
+
+    ``arrays`` are ``<layer>.weight``, ``<layer>.weight.scale`` and ``<layer>.bias`` as `Artifact` describes them.
+    """
     network = build(numpy_nn, trained.builder, trained.kwargs)
     own = {key: np.asarray(trained.arrays[key], np.float32) for key in quantized.float_parameters(network)}
     found = Artifact(
