@@ -96,15 +96,14 @@ def summarize(name: str, arguments: list[str], runs: list[dict]) -> dict:
         "megabytes": spread([run["cost"]["megabytes"] for run in runs]),
         "milliseconds_p95": spread([run["cost"]["milliseconds_p95"] for run in runs]),
         "wall_seconds": spread([run["wall_seconds"] for run in runs]),
-        "int8_drop_points_on_validation": spread([int8_drop(run["candidates"]) for run in runs]),
+        "drop_points_on_validation": spread([drop(run["candidates"]) for run in runs]),
         "verdicts": [run["verdict"] for run in runs],
     }
 
 
-def int8_drop(candidates: list[dict]) -> float:
-    """Return the accuracy points that int8 lost against float32 on the validation rows."""
-    accuracy = {row["variant"]: row["accuracy"] for row in candidates}
-    return 100 * (accuracy["float32"] - accuracy["int8"])
+def drop(candidates: list[dict]) -> float:
+    """Return the accuracy points that the delivered file lost against float32 on the validation rows."""
+    return next(100 * (row["drop"] or 0.0) for row in candidates if row["delivered"])
 
 
 def format_row(row: dict) -> str:
@@ -115,7 +114,7 @@ def format_row(row: dict) -> str:
         f"  {row['megabytes']['median']:.3f} MB"
         f"  p95 {row['milliseconds_p95']['median']:.2f} ms  wall {row['wall_seconds']['median']:.1f} s"
         f" (at most {row['wall_seconds']['high']:.1f})"
-        f"  int8 drop {row['int8_drop_points_on_validation']['median']:+.2f} points on validation"
+        f"  drop {row['drop_points_on_validation']['median']:+.2f} points on validation"
         f"  {'/'.join(row['verdicts'])}"
     )
 

@@ -125,7 +125,7 @@ def build(float_onnx: Path, feeds: list[shipped.Feeds], out: Path, variant: str)
         shipped.quantize_int8(float_onnx, feeds, out)
     else:
         settings = {**SETTINGS, **CHANGES[variant]}
-        with shipped._silent():
+        with shipped.silent():
             quantize_static(
                 float_onnx,
                 out,

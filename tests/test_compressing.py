@@ -267,6 +267,15 @@ def test_rows_of_a_group_count_as_one(tmp_path):
     assert width > 1.2 * 2 * 1.96 * (value * (1 - value) / rows) ** 0.5  # wider than of as many independent rows
 
 
+def test_float_layers_that_an_earlier_attempt_needed_and_this_one_does_not_are_cleared_away(run):
+    left = run / "compression" / "as-trained" / "int8-with-float-layers"
+    left.mkdir()
+    (left / "trial.onnx").write_bytes(b"half")
+    made = trimtab.compress(run, max_drop=30, minutes=0.5)
+    assert "int8 with float layers" not in [rung.name for rung in made.rungs]
+    assert not left.exists()
+
+
 def test_an_importance_that_the_network_does_not_have_is_refused():
     kwargs = {"in_channels": 1, "image_size": 8, "num_classes": 2, "width": 8, "depth": 1, "heads": 2, "patch": 4}
     case = SimpleNamespace(artifact=Artifact(builder="vit", kwargs=kwargs, arrays={}))

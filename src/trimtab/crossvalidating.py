@@ -201,7 +201,8 @@ def crossval_verb(options: argparse.Namespace, settings: Mapping[str, Any]) -> i
     print(f"\n{to_table(result.figures)}\n")
     if not result.is_met:
         over = result.seconds - 60 * (result.plan.minutes or 0.0)
-        print(f"The budget was MISSED: it took {over:.2g} seconds more than {result.plan.minutes:g} minutes.\n")
+        shown = f"{over:.0f}" if over >= 10 else f"{over:.1f}"
+        print(f"The budget was MISSED: it took {shown} seconds more than {result.plan.minutes:g} minutes.\n")
     print(f"report     {result.directory / 'report.html'}")
     print(f"models     {result.directory / 'folds'}, one for each fold")
     print(f"rows       {result.out_of_fold}: each predicted by a model that was not trained on it")

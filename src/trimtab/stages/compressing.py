@@ -174,8 +174,8 @@ class Climb:
         """Train the networks of one of so many widths and measure them; return whether there was time."""
         every = [self._makers.of_width(share)]
         if self._group == len(FORMATS) + 1:  # the first ones
-            minutes = self.rungs.seconds_left() / 60 / _USUAL_TRAININGS
-            another = self._makers.of_another_kind(self.rungs.wanted, minutes)
+            # Of the minutes given, not of those left: the same network in each attempt.
+            another = self._makers.of_another_kind(self.rungs.wanted, self.minutes / _USUAL_TRAININGS)
             every += [] if another is None else [another]
         seconds = self._seconds(trainings=sum(each.trainings for each in every) * widths)
         if not self._has_room(every[0].shown[0], seconds):

@@ -8,6 +8,7 @@ Legend: ``N`` rows, ``K`` classes.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -163,7 +164,7 @@ class Files:
             return self._search_int8(path)
         made = self._search_layers(path)
         if made is None:
-            path.parent.rmdir()
+            shutil.rmtree(path.parent)  # with what an earlier attempt left there
         return made
 
     def _search_int8(self, path: Path) -> Made:

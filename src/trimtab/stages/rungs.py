@@ -6,6 +6,7 @@ What was written down is taken over by a later attempt, so that a killed ladder 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -113,12 +114,12 @@ class Rungs:
         key = self._key(network)
         rung = _earlier(folder / "rung.json", key, group)
         if rung is None:
-            started = self.seconds_left()
+            started = time.monotonic()
             made = files.make(number_format)
             if made is None:
                 return
             made.artifact.save(folder / "artifact")
-            rung = self._measured(made, network, number_format, group, seconds=started - self.seconds_left())
+            rung = self._measured(made, network, number_format, group, seconds=time.monotonic() - started)
             write_json(folder / "rung.json", {"key": key, "rung": rung.to_dict()})
             answers = made.probabilities
         else:
@@ -170,7 +171,7 @@ class Rungs:
         """Return what an earlier rung must have been made of and for, to be taken over."""
         artifact = self.case.artifact
         meta = [str(artifact.meta.get(name)) for name in ("temperature", "test_time")]  # not in the hash of the weights
-        parts = [artifact.sha256, *meta, self.keys.get(network, ""), str(self.threads), str(self.wanted.max_drop)]
+        parts = [artifact.sha256, *meta, self.keys.get(network, ""), str(self.threads), f"{self.wanted.max_drop:g}"]
         parts += [] if self.target == "native" else [self.target]
         return sha256_bytes(" ".join(parts).encode())
 

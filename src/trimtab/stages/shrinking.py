@@ -6,6 +6,7 @@ most exact ones first. Networks are not trained anew here: `trimtab.stages.compr
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from trimtab.compression.ladder import AS_TRAINED, Choice, Rung, Wanted, choose_rung, is_finished
@@ -50,14 +51,16 @@ def shrink(
         probabilities=calibrated.probabilities,
     )
     plan = job.plan
-    after = max(0.0, case.trained["reserved_seconds"] - seconds_of_formats(plan))
+    reserved = case.trained["reserved_seconds"]
+    after = max(reserved - seconds_of_formats(plan), reserved / 2)  # of few seconds, less was kept than is wanted
+    goes_by_clock = plan.steps is None and job.replay is None
     rungs = Rungs(
         case=case,
         wanted=Wanted(megabytes=plan.megabytes, milliseconds=plan.milliseconds, max_drop=plan.max_drop),
         folder=job.directory.compression,
         threads=1,
         console=job.console,
-        seconds_left=lambda: job.seconds_left() - after,
+        seconds_left=lambda: job.seconds_left() - after if goes_by_clock else math.inf,
     )
     _try_formats(job, rungs)
     choice = choose_rung(rungs.found, rungs.wanted)
@@ -85,7 +88,8 @@ def _try_formats(job: Job, rungs: Rungs) -> None:
     for group, number_format in enumerate(formats_of(job.plan)):
         if is_finished(rungs.found, rungs.wanted):
             return
-        if number_format in _ALWAYS or rungs.has_time():
+        is_there = (files.folder / number_format.replace(" ", "-") / "rung.json").exists()  # by an earlier attempt
+        if number_format in _ALWAYS or is_there or rungs.has_time():
             rungs.add(AS_TRAINED, number_format, files, group)
         if not group:
             report = check_export(rungs, AS_TRAINED)
@@ -107,11 +111,11 @@ def _note(job: Job, rungs: Rungs, choice: Choice) -> None:
         rungs.draw(choice, rungs.folder / "table.svg")
     job.ledger.append("decision", name="variant", value=rung.number_format, reason=choice.reason)
     job.console.stage("choose", f"{rung.name} is delivered: {choice.reason}")
-    if rung.drop is not None and rungs.wanted.loses_too_much(rung):
+    if rung.drop is not None and rungs.wanted.loses_too_much(rung) and not rungs.wanted.excesses(rung):
         rows = len(rungs.judge.labels)
         job.warn(
-            f"{rung.name} alone is within the limits, and may lose up to {rung.drop.bound:.2g} points of accuracy "
-            f"against the trained network (95% bound from {rows:,} validation rows; {job.plan.max_drop:g} allowed)"
+            f"{rung.name} is the most accurate within the limits, and may lose up to {rung.drop.bound:.2g} points of "
+            f"accuracy (95% bound from {rows:,} validation rows; {job.plan.max_drop:g} allowed)"
         )
     if rungs.wanted.excesses(rung):
         job.console.note(f"trimtab compress {job.directory.path} trains smaller networks, in minutes of their own")
